@@ -5,7 +5,7 @@ import { expectJails, install, recordFailures, release, startPostern, unpack } f
 const CONFIG = '/etc/postern-auditd/config.yml';
 const AUTH = '/var/log/posternproxy/auth';
 
-/** Fills /var/log, which is a tmpfs, at each boot before anything of ours. */
+/** Fills /var/log, a tmpfs, at each boot before any of our units starts. */
 const FILL = `[Unit]
 DefaultDependencies=no
 RequiresMountsFor=/var/log
@@ -40,7 +40,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await expectJails(host, ['posternproxy', 'sshd']);
     }
 
-    it('starts fail2ban with all jails when /var/log is a tmpfs, and the daemon uses the same files', async () => {
+    it('a boot starts fail2ban with all jails when /var/log is a tmpfs, and the daemon uses the same files', async () => {
       await host.exec("echo 'tmpfs /var/log tmpfs mode=0755,size=64m 0 0' >>/etc/fstab");
       await expectJailsAfterBoot();
       expect((await host.exec('findmnt -no FSTYPE /var/log')).stdout.trim()).toBe('tmpfs');
@@ -56,15 +56,15 @@ postern-auditd adm 640 auth/fail2ban.1.log
       );
       await startPostern(host, { again: true });
       await recordFailures(host, '10.77.0.81');
-      // The last action of the ban writes this line: fail2ban lists the ban before its actions have run.
+      // The last action of the ban writes this line. fail2ban lists the ban before its actions have run.
       await host.waitFor(`cat ${AUTH}/../bans/bans.log`, (out) => out.includes('10.77.0.81'));
       const { stdout } = await host.exec(`cat ${AUTH}/*.log; cat ${AUTH}/../bans/bans.log`);
-      // Five lines and no more: neither counted twice nor written twice.
+      // Exactly five lines: nothing is counted or written twice.
       expect(stdout.match(/"10\.77\.0\.81"/g)?.length).toBeGreaterThanOrEqual(5);
       expect((await host.exec('fail2ban-client status posternproxy')).stdout).toMatch(/Total failed:\s*5\n/);
     });
 
-    it('starts fail2ban with all jails when the daemon can not start', async () => {
+    it('a boot starts fail2ban with all jails when the daemon can not start', async () => {
       await host.exec(`cp ${CONFIG} /root/config.yml; echo 'nonsense: [' >>${CONFIG}`);
       await expectJailsAfterBoot();
       expect((await host.exec('systemctl is-active postern-auditd', { check: false })).stdout).not.toBe(
@@ -76,7 +76,7 @@ postern-auditd adm 640 auth/fail2ban.1.log
       await host.exec(`mv /opt/postern-auditd/gone /opt/postern-auditd/node; cp /root/config.yml ${CONFIG}`);
     });
 
-    it('starts fail2ban with all jails when /var/log is full', async () => {
+    it('a boot starts fail2ban with all jails when /var/log is full', async () => {
       await host.exec("sed -i '/var.log/s/size=64m/size=256k/' /etc/fstab");
       await host.write('/etc/systemd/system/fill.service', FILL);
       await host.exec('systemctl enable fill.service');
@@ -85,7 +85,7 @@ postern-auditd adm 640 auth/fail2ban.1.log
       await host.exec("systemctl disable fill.service; sed -i '/var.log/s/size=256k/size=64m/' /etc/fstab");
     });
 
-    it('creates missing log files and replaces a pipe before each start of fail2ban', async () => {
+    it('the unit creates missing log files and replaces a pipe before each start of fail2ban', async () => {
       await host.reboot();
       await host.waitFor('systemctl is-active postern-auditd', (out) => out.startsWith('active'));
       await host.exec(

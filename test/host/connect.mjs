@@ -1,5 +1,5 @@
-// One attempt to reach a port, made inside a test host's `client` namespace: prints open, refused, timeout or an error's code.
-// Arguments: protocol (tcp or udp), from, to, port, milliseconds. Over UDP `open` means that an answer came.
+// Tries once to reach a port from a test host's `client` namespace. Prints open, refused, timeout or an error's code.
+// Arguments: protocol (tcp or udp), from, to, port, milliseconds. Over UDP `open` means that an answer arrived.
 import dgram from 'node:dgram';
 import net from 'node:net';
 

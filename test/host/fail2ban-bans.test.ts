@@ -46,7 +46,7 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       ['IPv4', '10.77.0.9', '10.77.0.10'],
       ['IPv6', 'fd77::9', 'fd77::a'],
     ])(
-      'bans an attacker from the ports of Postern, and no other client, and unbans it: %s',
+      'the jail bans an attacker from the ports of Postern, and no other client, and unbans it: %s',
       async (_, attacker, other) => {
         expect(await host.attack({ from: attacker, port: 81 })).toBe('open');
         const before = await counted(host);
@@ -71,18 +71,18 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
           `ban ${attacker}`,
           `unban ${attacker}`,
         ]);
-        // A failure that is left over must not add to those of the next test.
+        // A leftover failure must not add to those of the next test.
         await host.exec(`fail2ban-client set posternproxy unbanip ${other}`);
       },
     );
 
-    it('does not ban addresses in ignoreip', async () => {
+    it('the jail does not ban addresses in ignoreip', async () => {
       await fail(host, [...five('10.77.9.5'), ...five('10.77.0.20')]);
       await waitForBan(host, '10.77.0.20');
       expect(await banned(host)).toEqual(['10.77.0.20']);
     });
 
-    it('restores bans after a restart, and does not report them again', async () => {
+    it('fail2ban restores bans after a restart, and does not report them again', async () => {
       await configureJail(host);
       const attackers = Array.from({ length: 20 }, (_, i) => (i % 2 ? `10.77.1.${i}` : `fd77::1:${i}`));
       await fail(host, attackers.flatMap(five));
@@ -104,13 +104,13 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       expect((await report(host)).slice(before.length)).toEqual(['unban 10.77.1.19']);
     });
 
-    it('writes a report that everyone can read and only root can write', async () => {
+    it('fail2ban writes a report that everyone can read and only root can write', async () => {
       const { stdout } = await host.exec(`stat -c '%U %a' ${bansLog} ${bansLog.replace(/\/[^/]*$/, '')}`);
       expect(stdout).toBe('root 644\nroot 755\n');
     });
 
     it.each(['iptables-multiport', 'nftables', 'nftables-multiport'])(
-      'bans the network of an IPv6 attacker with %s',
+      'the jail bans the network of an IPv6 attacker with %s',
       async (banaction) => {
         await configureJail(host, { banaction, ipv6_prefix: 64 });
         await fail(host, [...five('fd77:0:0:5::/64'), ...five('10.77.0.30')]);
@@ -126,7 +126,7 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       },
     );
 
-    it('matches the expected addresses in samples and hostile events, and no others', async () => {
+    it('the filter matches the expected addresses in samples and hostile events, and no others', async () => {
       const run: Run = async (program, args) => {
         const log = args.at(-2) ?? '';
         await host.put(log, log);
@@ -141,7 +141,7 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       expect(found.map(canonical)).toEqual(lines.flatMap(({ matched }) => matched ?? []));
     });
 
-    it('logs no error', async () => {
+    it('fail2ban logs no error', async () => {
       const { stdout } = await host.exec("grep -E ' (ERROR|CRITICAL) ' /var/log/fail2ban.log || :");
       expect(stdout).toBe('');
     });

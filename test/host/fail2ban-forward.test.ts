@@ -5,8 +5,8 @@ import { bootHost, describeHost, type Host, type Suite } from './host.js';
 const five = (address: string) => Array.from({ length: 5 }, () => address);
 
 /**
- * A container as Docker publishes it: a namespace behind a DNAT of its own, port 81 of the host to its 8081 and 9000 to its
- * 8082; the host's FORWARD chain asks DOCKER-USER.
+ * A container as Docker publishes it: a namespace behind its own DNAT, from port 81 of the host to its 8081 and from 9000 to its
+ * 8082. The host's FORWARD chain calls DOCKER-USER.
  */
 async function addContainer(host: Host): Promise<void> {
   await host.addNet('box');
@@ -41,7 +41,7 @@ async function addContainer(host: Host): Promise<void> {
   }
 }
 
-/** What dockerd does when it starts: makes the chain if there is none, ends it with RETURN, asks it first. */
+/** The same steps as dockerd's at its start: create the chain if it is missing, end it with RETURN, call it first. */
 async function startDocker(host: Host): Promise<void> {
   for (const tables of ['iptables', 'ip6tables']) {
     await host.exec(
@@ -66,7 +66,7 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       ['IPv4', '10.77.0.9', '10.77.0.10'],
       ['IPv6', 'fd77::9', 'fd77::a'],
     ])(
-      'bans an attacker from the published port, and no other client, and unbans it: %s',
+      'the jail bans an attacker from the published port, and no other client, and unbans it: %s',
       async (_, attacker, other) => {
         expect(await host.attack({ from: attacker, port: 81 })).toBe('open');
         await fail(host, five(attacker));
@@ -85,13 +85,13 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       },
     );
 
-    it('does not match the published port alone, because packets there have the port of the container', async () => {
+    it('the jail does not match the published port alone, because packets there have the port of the container', async () => {
       await host.exec('iptables -I DOCKER-USER -p tcp -m multiport --dports 80,81,443 -j REJECT');
       expect(await host.attack({ port: 81 })).toBe('open');
       await host.exec('iptables -D DOCKER-USER -p tcp -m multiport --dports 80,81,443 -j REJECT');
     });
 
-    it('removes its rules from DOCKER-USER at a stop', async () => {
+    it('the jail removes its rules from DOCKER-USER at a stop', async () => {
       await host.exec('systemctl stop fail2ban');
       expect((await host.exec('iptables -S; ip6tables -S')).stdout).not.toContain('f2b');
       expect((await host.exec('iptables -S DOCKER-USER')).stdout).toBe(
@@ -99,7 +99,7 @@ for (const suite of ['bookworm', 'trixie'] satisfies Suite[]) {
       );
     });
 
-    it('bans when Docker starts after fail2ban', async () => {
+    it('the jail bans when Docker starts after fail2ban', async () => {
       await host.exec(
         'for t in iptables ip6tables; do $t -F FORWARD; $t -F DOCKER-USER; $t -X DOCKER-USER; done',
       );

@@ -15,25 +15,25 @@ import { bootHost, describeHost, type Host, type Suite } from './host.js';
 
 const MINUTE = 60_001;
 
-/** Nobody is banned: what counts here is each single failure. */
+/** Nobody is banned, because this test counts single failures. */
 const neverBans = { max_retry: 1_000_000, find_time: '1d' };
 
 /**
- * The real sink on this side of a bind mount, fail2ban on the other. It rolls at the first event after a minute, and its
- * clock is put on by one for each roll; where a minute would give fail2ban the time to read the idle file, the test waits
- * until it has. The clock ends up ahead of fail2ban's, whose count does not care.
+ * The real sink on this side of a bind mount, and fail2ban on the other. The sink rotates at the first event after a minute, and its
+ * clock is moved forward by one for each rotation. If a minute would give fail2ban the time to read the idle file, the test waits
+ * until it has. At the end the clock is ahead of fail2ban's, which does not affect the count.
  */
 class Writer {
   private readonly sink: Sink;
   private ahead = 0;
   private sequence = 0;
-  /** Addresses of the failures that fail2ban must count, each of one failure. */
+  /** Addresses of the failures that fail2ban must count, one failure each. */
   readonly written: string[] = [];
 
   constructor(directory: string) {
     this.sink = createFail2banSink(
       fail2banSink.parse({ type: 'fail2ban', directory, roll: { size: '1B' }, mode: '0644', group: null }),
-      config.parse({ fail2ban: { ipv6_prefix: 128 } }).fail2ban, // each address for itself
+      config.parse({ fail2ban: { ipv6_prefix: 128 } }).fail2ban, // each address alone
       { name: 'auth', clock: () => this.now(), minFree: 0, log: pino({ level: 'silent' }) },
     );
   }
@@ -71,7 +71,7 @@ class Writer {
   }
 }
 
-/** Addresses that fail2ban says it has found, in the text of its log; one that it counted twice stands there twice. */
+/** The addresses that fail2ban's log reports as found. An address counted twice is in the result twice. */
 async function found(host: Host): Promise<string[]> {
   const { stdout } = await host.exec(
     "grep -oP '\\[posternproxy\\] Found \\K\\S+' /var/log/fail2ban.log || :",
@@ -79,7 +79,7 @@ async function found(host: Host): Promise<string[]> {
   return stdout.split('\n').filter((line) => line !== '');
 }
 
-/** What fail2ban found against what was written: equal, or the difference in words. */
+/** Compares the found with the written failures: equal, or the difference as text. */
 async function compare(host: Host, written: readonly string[]): Promise<string> {
   const times = new Map<string, number>();
   for (const address of await found(host)) times.set(address, (times.get(address) ?? 0) + 1);
@@ -90,7 +90,7 @@ async function compare(host: Host, written: readonly string[]): Promise<string> 
   return `${written.length} written, ${lost} lost, ${twice} twice, ${strange} never written`;
 }
 
-/** As inet_ntop(3) writes it: `fd77:1::0:5` is `fd77:1::5`. */
+/** The address in the notation of inet_ntop(3): `fd77:1::0:5` is `fd77:1::5`. */
 function normal(address: string): string {
   return address.replace('::0:', '::');
 }
@@ -110,7 +110,7 @@ async function run(suite: Suite, backend: 'polling' | 'pyinotify'): Promise<void
     expect((await host.exec('cat /var/log/fail2ban.log')).stdout).toContain(`Initiated '${backend}' backend`);
     const clean = (n: number) => `${n} written, 0 lost, 0 twice, 0 never written`;
 
-    // 200 failures a second, ten rolls.
+    // 200 failures a second, ten rotations.
     let idle = 0;
     for (let roll = 0; roll < 10; roll++) {
       await waitForCount(host, idle, 60);
@@ -129,7 +129,7 @@ async function run(suite: Suite, backend: 'polling' | 'pyinotify'): Promise<void
     for (let burst = 0; burst < 30; burst++) await writer.fail(1_000);
     await waitForCount(host, writer.written.length, 120);
 
-    // What fail2ban must not see: old, of the future, without a readable time.
+    // Failures that fail2ban must not see: old, in the future, without a readable time.
     const before = writer.written.length;
     await writer.fail(1);
     for (const time of [writer.now() - 51_000, writer.now() - 86_400_000, writer.now() + 60_000, null]) {
@@ -141,7 +141,7 @@ async function run(suite: Suite, backend: 'polling' | 'pyinotify'): Promise<void
     expect(await counted(host)).toBe(before + 2);
     expect(await compare(host, writer.written)).toBe(clean(before + 2));
 
-    // fail2ban stopped across a roll.
+    // fail2ban is stopped during a rotation.
     await host.exec('systemctl stop fail2ban');
     await writer.fail(330);
     writer.roll();

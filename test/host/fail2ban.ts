@@ -12,7 +12,7 @@ export const bansLog = '/var/log/posternproxy/bans/bans.log';
 
 export interface JailChanges extends Partial<JailPlace> {
   readonly backend?: 'polling' | 'pyinotify';
-  /** False where a sink writes the pair itself. */
+  /** False if a sink writes the pair itself. */
   readonly pair?: boolean;
 }
 
@@ -29,7 +29,7 @@ export async function startFail2ban(
   await configureJail(host, changes, place);
 }
 
-/** Gives a running fail2ban another jail; without bans, counts and old lines of the one before. */
+/** Gives a running fail2ban another jail, without the bans, counts and lines of the previous one. */
 export async function configureJail(
   host: Host,
   changes: ConfigInput['fail2ban'] = {},
@@ -51,7 +51,7 @@ export async function configureJail(
   await waitForJail(host);
 }
 
-/** Waits until the jail is there and its status fits. Not by asking for the jail alone: one that is not there yet is an error in fail2ban's log. */
+/** Waits until the jail exists and its status fits. It first lists all jails, because a request for a missing jail logs an error. */
 export async function waitForJail(host: Host, fits: RegExp = /^/): Promise<void> {
   await host.waitFor(
     'fail2ban-client status | grep -q posternproxy && fail2ban-client status posternproxy',
@@ -59,7 +59,7 @@ export async function waitForJail(host: Host, fits: RegExp = /^/): Promise<void>
   );
 }
 
-/** Appends failed logins, one for each address given, as if they had just happened. */
+/** Appends failed logins with the current time, one for each given address. */
 export async function fail(host: Host, addresses: readonly string[], file = 'fail2ban.0.log'): Promise<void> {
   const now = Date.now();
   const lines = addresses

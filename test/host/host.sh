@@ -5,14 +5,14 @@
 #   host.sh boot SUITE NAME [BIND…]    boot a guest on a throw-away overlay; BIND is SRC:DST or SRC:DST:ro
 #   host.sh exec NAME CMD…             run CMD as root inside the guest, standard input and status passed through
 #   host.sh outside NAME NET CMD…      run CMD of this machine in the network namespace NET of NAME: host, client, …
-#   host.sh put NAME SRC DST           copy a file, or what is in a directory, into the guest, as root's
+#   host.sh put NAME SRC DST           copy a file, or the contents of a directory, into the guest, owned by root
 #   host.sh reboot NAME [SECONDS]      shut down in order and boot again, with all that is on its disk; SECONDS is its uptime then
-#   host.sh log NAME                   what the guest printed on its console
+#   host.sh log NAME                   print the guest's console output
 #   host.sh stop NAME                  power off (at once) and remove every trace; does nothing if there is none
 #   host.sh prune                      remove root file systems that no current package list asks for
 #
-# A guest has a network of its own: 10.77.0.2/16 and fd77::2/16 on eth0, joined with the namespace `client` at
-# 10.77.0.1 and fd77::1. Neither has a way out, and no address exists outside of the two namespaces.
+# A guest has a network of its own: 10.77.0.2/16 and fd77::2/16 on eth0, connected with the namespace `client` at
+# 10.77.0.1 and fd77::1. Neither reaches another network, and no address exists outside the two namespaces.
 # Environment: POSTERN_TEST_HOSTS (default ~/.cache/postern-auditd-test-hosts), POSTERN_TEST_MIRROR,
 # POSTERN_TEST_PACKAGES (additional guest packages, separated by spaces), POSTERN_TEST_BARE (if set, bare-packages.txt
 # in place of guest-packages.txt), POSTERN_TEST_UPPER (size of the overlay, 2g).
@@ -53,7 +53,7 @@ build() { # SUITE
   if [ -d "$root" ]; then exec 9>&-; return; fi
   need debootstrap
   local new=$root.new log=$store/build-$kind.log
-  # Into a bare host by apt: debootstrap gives up on packages that need each other, as those of npm do.
+  # apt installs these into a bare host, because debootstrap fails at packages that depend on each other, such as npm's.
   local included later=()
   included=$(guest_packages "$suite")
   if [ -n "${POSTERN_TEST_BARE:-}" ]; then
@@ -61,7 +61,7 @@ build() { # SUITE
     mapfile -t later < <(more_packages | sed '/^$/d')
   fi
   rm -rf --one-file-system "$new"
-  # dpkg would fsync each file, and no test reads documentation: together about a third of the time.
+  # Without dpkg's fsync of each file and without documentation, this takes about a third less time.
   mkdir -p "$new/etc/dpkg/dpkg.cfg.d"
   printf '%s\n' force-unsafe-io 'path-exclude=/usr/share/doc/*' 'path-exclude=/usr/share/man/*' \
     'path-exclude=/usr/share/locale/*' 'path-exclude=/usr/share/info/*' >"$new/etc/dpkg/dpkg.cfg.d/test-host"
@@ -77,7 +77,7 @@ build() { # SUITE
   exec 9>&-
 }
 
-# What differs from a freshly installed Debian: nothing runs that a test did not ask for.
+# Differences from a freshly installed Debian: only services that a test requested run.
 settle() { # ROOT
   local root=$1
   chroot "$root" systemctl -q disable fail2ban.service e2scrub_reap.service 2>/dev/null || true
@@ -99,7 +99,7 @@ prune() {
 
 # ---- guests ------------------------------------------------------------------------------------------------
 
-# A process is remembered as "pid starttime", so that a pid that was given out again is never signalled.
+# A process is recorded as "pid starttime", so that a reused pid is never signalled.
 start_time() { local stat; stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1; read -ra stat <<<"${stat##*) }"; echo "${stat[19]}"; }
 remember() { echo "$2 $(start_time "$2")" >"$run/$1.pid"; }
 recall() { # KIND
@@ -116,7 +116,7 @@ select_guest() { # NAME
 
 netns() { echo "pa-$name.$1"; }
 
-# The child of systemd-nspawn that is process 1 of its namespace; another one comes before it and ends soon.
+# The child of systemd-nspawn that is process 1 of its namespace. Another child precedes it and ends soon.
 init_of() { # PID
   local child children
   read -ra children 2>/dev/null <"/proc/$1/task/$1/children" || true
@@ -161,18 +161,18 @@ boot() { # SUITE NAME BIND…
   start_guest ''
 }
 
-# start_guest: process 1 on the overlay, and waits until it has booted.
+# start_guest: starts process 1 on the overlay, and waits until it has booted.
 start_guest() { # SECONDS
   local options=() past=() by
-  # A time namespace of its own, in which the kernel counts CLOCK_MONOTONIC and CLOCK_BOOTTIME from elsewhere: to all that
-  # runs in the guest the machine has run for so long. Its CLOCK_REALTIME stays this machine's.
+  # A separate time namespace, in which CLOCK_MONOTONIC and CLOCK_BOOTTIME have an offset: for every program
+  # in the guest, the machine has this uptime. CLOCK_REALTIME stays this machine's.
   if [ -n "$1" ]; then
     by=$(python3 -c 'import sys, time; print(int(sys.argv[1]) - int(time.clock_gettime(time.CLOCK_MONOTONIC)))' "$1")
     past=(unshare --time --monotonic "$by" --boottime "$by" --)
   fi
   mapfile -t options < <(sed '/^$/d' "$run/options")
   mkdir -p "$cgroup/pa-$name"
-  # A session and a cgroup of its own: nspawn would else build its tree in the cgroup of the caller.
+  # A separate session and cgroup: otherwise nspawn would build its tree in the caller's cgroup.
   # shellcheck disable=SC2016 # expanded by the inner shell
   setsid bash -c 'echo $$ >"$1/cgroup.procs"; shift; export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1; exec "$@"' _ "$cgroup/pa-$name" \
     "${past[@]}" systemd-nspawn --quiet --boot --directory="$run/root" --machine="pa-$name" --hostname=guest \
@@ -192,7 +192,7 @@ start_guest() { # SECONDS
   inside systemctl is-system-running --wait >/dev/null || true
 }
 
-# With --keep-unit systemd-nspawn does not start a guest again that reboots.
+# With --keep-unit systemd-nspawn does not restart a guest that reboots.
 reboot() { # SECONDS
   if ! recall leader >/dev/null; then die "no guest $name runs"; fi
   inside systemctl --no-block poweroff
@@ -206,7 +206,7 @@ inside() { # CMD…
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb "$@"
 }
 
-# Through the guest's own namespaces: /tmp, /run and binds are mounts that the overlay does not show.
+# Uses the guest's own namespaces: /tmp, /run and binds are mounts that the overlay does not show.
 # shellcheck disable=SC2016,SC2094 # expanded by the inner shell; stat does not read
 put() { # SRC DST
   if [ -d "$1" ]; then

@@ -12,22 +12,22 @@ for (const [suite, version] of [
     });
     afterAll(() => host.stop());
 
-    it('boots systemd without a failed unit', async () => {
+    it('a test host boots systemd without a failed unit', async () => {
       expect((await host.exec('systemctl is-system-running')).stdout.trim()).toBe('running');
       expect((await host.exec('ps -o comm= 1')).stdout.trim()).toBe('systemd');
     });
 
-    it(`has fail2ban ${version} and this Node.js`, async () => {
+    it(`a test host has fail2ban ${version} and this Node.js`, async () => {
       expect((await host.exec('fail2ban-client --version')).stdout).toContain(`v${version}.`);
       expect((await host.exec(['node', '-p', 'process.version'])).stdout.trim()).toBe(process.version);
     });
 
-    it('passes standard input, output and the exit status through', async () => {
+    it('a test host passes standard input, output and the exit status through', async () => {
       const ran = await host.exec('cat; echo oops >&2; exit 7', { check: false, input: 'a\0b' });
       expect(ran).toEqual({ code: 7, stdout: 'a\0b', stderr: 'oops\n' });
     });
 
-    it('is reached by clients of both families, over TCP and UDP', async () => {
+    it('a test host is reached by clients of both families, over TCP and UDP', async () => {
       await host.write('/root/echo.py', echo);
       await host.exec('systemd-run --quiet --unit=echo python3 /root/echo.py 81');
       await host.waitFor('ss -ltn', (out) => out.includes(':81'));

@@ -13,15 +13,15 @@ export type Suite = 'bookworm' | 'trixie';
 
 export interface HostOptions {
   readonly suite: Suite;
-  /** Lower-case letters, digits and dashes; hosts with different names run side by side. */
+  /** Lower-case letters, digits and dashes. Hosts with different names can run in parallel. */
   readonly name: string;
-  /** Debian packages besides those of guest-packages.txt; each set is a root file system of its own, built once. */
+  /** Debian packages in addition to those of guest-packages.txt. Each set has a separate root file system, built once. */
   readonly packages?: readonly string[];
-  /** True leaves out all of guest-packages.txt that a boot does not ask for: no fail2ban, no SQLite. */
+  /** True omits the packages of guest-packages.txt that a boot does not need, such as fail2ban and SQLite. */
   readonly bare?: boolean;
   /** `SRC:DST` or `SRC:DST:ro`. The Node.js binary that runs the tests is always there as /usr/local/bin/node. */
   readonly binds?: readonly string[];
-  /** False leaves the Node.js binary out. */
+  /** False omits the Node.js binary. */
   readonly node?: boolean;
 }
 
@@ -31,22 +31,22 @@ interface Ran {
   readonly stderr: string;
 }
 
-/** What a client of the host saw: `open` (over UDP: an answer came), `refused`, `timeout` or the code of another error. */
+/** The result for a client of the host: `open` (over UDP: an answer arrived), `refused`, `timeout` or the code of another error. */
 type Reached = string;
 
 interface Attempt {
   readonly port: number;
-  /** Client address inside 10.77.0.0/16 or fd77::/16; the family of the attempt follows it. */
+  /** Client address in 10.77.0.0/16 or fd77::/16. It decides the address family. */
   readonly from?: string;
   /** Default: the guest's address of that family. */
   readonly to?: string;
   readonly ipv6?: boolean;
   readonly udp?: boolean;
-  /** Milliseconds. A rejected IPv6 connection takes about 1 s to be refused. */
+  /** Milliseconds. The refusal of an IPv6 connection takes about 1 s. */
   readonly wait?: number;
 }
 
-/** A booted Debian host of one test file, and a client's host beside it in a network namespace of its own. */
+/** A booted Debian host for one test file, and a client in a separate network namespace. */
 export interface Host {
   readonly name: string;
   readonly address4: '10.77.0.2';
@@ -62,7 +62,7 @@ export interface Host {
   start(net: string, command: readonly string[]): void;
   /** Adds a network namespace `net`, removed with the host. */
   addNet(net: string): Promise<void>;
-  /** Copies a file to `destination`, or what is in a folder into the folder `destination`; root owns it there. */
+  /** Copies a file to `destination`, or a folder's contents into the folder `destination`, owned by root. */
   put(source: string, destination: string): Promise<void>;
   /** Writes a file in the guest. */
   write(path: string, text: string): Promise<void>;
@@ -77,13 +77,13 @@ export interface Host {
   /**
    * Shuts the guest down in order and boots it again, with all that is on its disk.
    *
-   * @param up seconds that the machine has run by then, by its own monotonic clocks; default: what this machine's say
+   * @param up the uptime in seconds by the guest's monotonic clocks; default: this machine's
    */
   reboot(up?: number): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Why no test host can be booted on this machine, or null. */
+/** The reason why this machine can't boot a test host, or null. */
 function whyNoHosts(): string | null {
   if (process.platform !== 'linux') return 'test hosts need Linux';
   if (process.getuid?.() !== 0) return 'test hosts need root';
@@ -99,7 +99,7 @@ function whyNoHosts(): string | null {
   return `${missing.join(', ')} missing: apt-get install --no-install-recommends $(grep -v '^#' test/host/packages.txt)`;
 }
 
-/** `describe` for tests that boot hosts: where none can be booted they are skipped with a warning, and with CI set they fail. */
+/** `describe` for tests that boot hosts. On a machine that can't boot one they are skipped with a warning, and fail if CI is set. */
 export function describeHost(title: string, body: () => void): void {
   const reason = whyNoHosts();
   if (reason === null) {
@@ -112,7 +112,7 @@ export function describeHost(title: string, body: () => void): void {
   }
 }
 
-/** Boots a guest (about half a second; about a minute and a half more if its root file system is to be built first). */
+/** Boots a guest in about half a second. Building its root file system first takes about a minute and a half. */
 export async function bootHost(options: HostOptions): Promise<Host> {
   const { name } = options;
   const binds = [...(options.binds ?? [])];

@@ -12,7 +12,7 @@ const output = (program: string, ...args: string[]) =>
 describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
   let host: Host;
   beforeAll(async () => {
-    // npm itself and what it has downloaded before: the guest has no way out.
+    // npm and its cache, because the guest reaches no network.
     const npm = dirname(dirname(realpathSync(output('sh', '-c', 'command -v npm'))));
     const cache = output('npm', 'config', 'get', 'cache', '--loglevel=error');
     host = await bootHost({
@@ -32,8 +32,8 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
   });
   afterAll(() => host.stop());
 
-  it('reports the next step if Node.js is too old or missing, and changes nothing', async () => {
-    // What the guest has of this machine lies there by a mount, and the caller's PATH comes after the host's own places.
+  it('install.sh of a clone reports the next step if Node.js is too old or missing, and changes nothing', async () => {
+    // This machine's files are mounted in the guest, and the caller's PATH follows the host's own directories.
     await host.exec(`mkdir /root/old; printf '#!/bin/sh\\necho v18.20.4\\n' >/root/old/old; touch /root/old/none
       chmod 755 /root/old/old`);
     for (const [instead, why] of [
@@ -50,7 +50,7 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
     }
   });
 
-  it('rejects a Node.js of its caller that others can change', async () => {
+  it('install.sh of a clone rejects a Node.js of its caller that others can change', async () => {
     await host.exec(`install -d -o nobody /home/ada/bin; install -o nobody -m 755 /bin/true /home/ada/bin/node
       touch /root/no-program; mount --bind /root/no-program /usr/local/bin/node`);
     const env = 'PATH=/home/ada/bin:/usr/sbin:/usr/bin';
@@ -60,7 +60,7 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
     expect(said).toContain('/home/ada/bin/node can be changed by the user nobody');
   });
 
-  it('builds in a separate directory, and the daemon runs with the Node.js that was found', async () => {
+  it('install.sh of a clone builds in a separate directory, and the daemon runs with the Node.js that was found', async () => {
     await install(host, '--no-fail2ban', { from: '/clone' });
     expect((await host.exec('cat /opt/postern-auditd/NODE')).stdout).toBe('/usr/local/bin/node\n');
     expect((await host.exec('ls -A /opt')).stdout).toBe('postern-auditd\n');
@@ -69,7 +69,7 @@ describeHost('install.sh of a clone, with Node.js and npm of the host', () => {
     await host.waitFor('cat /var/log/posternproxy/audit/audit.*.log', (out) => out.includes('10.77.3.3'));
   });
 
-  it('does not build again at a second run', async () => {
+  it('install.sh of a clone does not build again at a second run', async () => {
     const { said } = await install(host, '--no-fail2ban', {
       from: '/clone',
       env: 'npm_config_cache=/nowhere',

@@ -6,10 +6,10 @@ import { expectJails, install, release, snapshot, startPostern, unpack } from '.
 
 const SSHD_JAIL = '/etc/fail2ban/jail.d/postern-auditd-sshd.conf';
 
-/** Where host.sh keeps the packages that it has built the host's file system from. */
+/** Directory in which host.sh keeps the packages of the host's file system. */
 const store = process.env.POSTERN_TEST_HOSTS ?? join(homedir(), '.cache/postern-auditd-test-hosts');
 
-/** A repository of the packages that are left out, in the guest itself, as it has no way out. */
+/** A repository of the omitted packages, inside the guest, as it reaches no network. */
 const repository = `
 mkdir -p /repo && cd /repo
 for deb in /debs/fail2ban_*.deb /debs/python3-systemd_*.deb; do
@@ -19,7 +19,7 @@ for deb in /debs/fail2ban_*.deb /debs/python3-systemd_*.deb; do
 done >Packages
 echo 'deb [trusted=yes] file:/repo ./' >/etc/apt/sources.list.d/repo.list`;
 
-/** Modules, a filter and programs by the names that install.sh asks for, each of which would leave a trace. */
+/** Modules, a filter and programs with the names that install.sh uses. Each would leave a trace. */
 const PREPARED = `install -d /home/evil/systemd /home/evil/fail2ban /home/evil/node_modules/zod
 for name in systemd/__init__ systemd/journal fail2ban/__init__ site sitecustomize json; do
   printf 'import os; os.makedirs("/root/owned-by", exist_ok=True)\\n' >/home/evil/$name.py
@@ -52,7 +52,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
     });
     afterAll(() => host.stop());
 
-    it('names missing packages that can not be downloaded, and stops before any change', async () => {
+    it('install.sh names missing packages that can not be downloaded, and stops before any change', async () => {
       const before = await snapshot(host, '/etc /opt /usr /var/lib');
       const { code, said } = await install(host, '', { check: false });
       expect(code).not.toBe(0);
@@ -62,20 +62,20 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await snapshot(host, '/etc /opt /usr /var/lib')).toEqual(before);
     });
 
-    it('installs missing packages, and gives the sshd jail an existing log', async () => {
+    it('install.sh installs missing packages, and gives the sshd jail an existing log', async () => {
       await host.exec(repository);
-      // From a directory that a user has prepared: what root's programs would take from there.
+      // A user has prepared this directory with files that root's programs might load.
       await host.exec(`${PREPARED} && chown -R nobody /home/evil`);
       await install(host, '', { cwd: '/home/evil' });
       expect((await host.exec('ls /root/owned-by', { check: false })).stdout).toBe('');
       await expectJails(host, ['posternproxy', 'sshd']);
-      // Debian 13's own jail reads the journal already.
+      // Debian 13's own jail already reads the journal.
       const mended = await host.exec(`cat ${SSHD_JAIL}`, { check: false });
       if (suite === 'bookworm') expect(mended.stdout).toContain('[sshd]\nbackend = systemd\n');
       else expect(mended.code).not.toBe(0);
     });
 
-    it('distinguishes a skipped jail from one that stops fail2ban, and check names jail and file', async () => {
+    it('install.sh distinguishes a skipped jail from one that stops fail2ban, and check names jail and file', async () => {
       const theirs = '/etc/fail2ban/jail.d/theirs.conf';
       const check = async () =>
         (await host.exec('/opt/postern-auditd/bin/postern-auditd check', { check: false })).stdout;
@@ -87,7 +87,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await check()).toContain(
         `warning  fail2ban skips the jail theirs (${theirs}): Unable to read the filter 'gone'`,
       );
-      // A fail2ban that is down and would start: it installs.
+      // A stopped fail2ban that can start does not prevent the installation.
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
       await host.exec('systemctl stop fail2ban');
       const { said } = await install(host);
@@ -108,7 +108,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       await host.waitFor('fail2ban-client status', (out) => out.includes('posternproxy'));
     });
 
-    it('leaves a fail2ban that starts without the jail after --uninstall', async () => {
+    it('--uninstall leaves a fail2ban that starts without the jail', async () => {
       await install(host, '--uninstall', { from: '/opt/postern-auditd' });
       await host.exec('systemctl restart fail2ban');
       await host.waitFor('fail2ban-client status', (out) => out.includes('sshd'));
@@ -139,7 +139,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
   });
   afterAll(() => host.stop());
 
-  it('rejects a stopped fail2ban with a broken configuration before any change', async () => {
+  it('install.sh rejects a stopped fail2ban with a broken configuration before any change', async () => {
     await host.exec('rm /var/log/theirs.log');
     const before = await snapshot(host, '/etc /opt /usr /var/lib');
     const { code, said } = await install(host, '', { check: false });
@@ -150,13 +150,13 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(await snapshot(host, '/etc /opt /usr /var/lib')).toEqual(before);
   });
 
-  it('keeps a running jail whose filter on disk is broken', async () => {
+  it('install.sh keeps a running jail whose filter on disk is broken', async () => {
     await host.exec('touch /var/log/theirs.log; systemctl start fail2ban');
     await host.waitFor('fail2ban-client status', (out) => out.includes('theirs'));
     await host.write('/etc/fail2ban/filter.d/theirs.conf', foreign.broken);
     await host.write('/etc/fail2ban/jail.local', '[DEFAULT]\nbantime = 1d\nmaxretry = 5\n');
     const { said } = await install(host);
-    // What our jail sets otherwise than the administrator is said, and nothing else.
+    // Only the settings in which our jail differs from the administrator's are reported.
     expect(said).toContain('note       the jail posternproxy overrides values of [DEFAULT]: bantime');
     expect(said).toContain('("1d" in /etc/fail2ban/jail.local, "3600" in the jail)');
     expect(said).not.toMatch(/note .*maxretry/);
@@ -164,7 +164,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     await expectJails(host, ['posternproxy', 'sshd', 'theirs']);
   });
 
-  it('removes a new jail that does not work, and changes no other', async () => {
+  it('install.sh removes a new jail that does not work, and changes no other', async () => {
     await install(host, '--uninstall', { from: '/opt/postern-auditd' });
     await host.exec('touch /var/log/elsewhere.log');
     await host.write(
@@ -178,7 +178,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     await expectJails(host, ['sshd', 'theirs']);
     const ours = 'ls /etc/fail2ban/filter.d/posternproxy* /etc/fail2ban/jail.d/posternproxy.conf';
     expect((await host.exec(ours, { check: false })).stdout).toBe('');
-    // The daemon stays: it has done nothing wrong.
+    // The daemon keeps running, as it is not at fault.
     expect((await host.exec('systemctl is-active postern-auditd')).stdout.trim()).toBe('active');
   });
 
@@ -195,7 +195,7 @@ describeHost("install.sh beside somebody else's fail2ban jails", () => {
     expect(stdout).toMatch(/All is well\.\n$/);
   });
 
-  it('bans with nftables if iptables is missing, suggests it at an upgrade, and --remove-jail removes the jail', async () => {
+  it('the jail bans with nftables if iptables is missing, an upgrade suggests it, and --remove-jail removes the jail', async () => {
     const again = { from: '/opt/postern-auditd', check: false };
     await install(host, '--purge', again);
     await host.exec('rm -f /etc/fail2ban/jail.d/posternproxy.local');

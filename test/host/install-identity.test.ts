@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host } from './host.js';
 import { install, type PosternOptions, recordFailures, release, startPostern, unpack } from './release.js';
 
-/** So long after a row the daemon may still look: a connection that is open when Postern closes its last one keeps SQLite from removing -wal and -shm. */
+/** The daemon may read for this long after a row. A connection open when Postern closes its last one keeps SQLite from removing -wal and -shm. */
 const LOOKED_MS = 2_500;
 
 const DIRECTORY = '/var/lib/posternproxy';
@@ -13,13 +13,13 @@ interface Row {
   readonly postern: PosternOptions;
   readonly setfacl: boolean;
   readonly user: string;
-  /** Lines of identity.conf behind [Service]. */
+  /** Lines of identity.conf after [Service]. */
   readonly dropIn: readonly string[];
 }
 
 const own = ['User=postern-auditd', 'Group=postern-auditd'];
 
-// SOURCE of these: the owner and mode a Postern of each kind of installation has.
+// Each row has the owner and mode of one kind of Postern installation (SOURCE.md).
 const rows: readonly Row[] = [
   {
     found: 'a group may read it',
@@ -88,7 +88,7 @@ describeHost("who the daemon runs as, by the database's owner and mode", () => {
     );
   }
 
-  it('runs as its own user while no database exists', async () => {
+  it('the daemon runs as its own user while no database exists', async () => {
     const { said } = await install(host, '--no-fail2ban');
     expect(said).toContain('Postern: ');
     expect(said).toContain('not there yet');
@@ -134,7 +134,7 @@ describeHost("who the daemon runs as, by the database's owner and mode", () => {
       );
 
       await shipped();
-      // Postern is started anew, with the daemon looking all the while: it makes its -wal and -shm itself.
+      // Postern restarts while the daemon keeps reading, and creates its -wal and -shm itself.
       await sleep(LOOKED_MS);
       await host.exec('systemctl stop posternproxy');
       expect((await host.exec(`ls -A ${directory}`)).stdout).toBe('posternproxy.db\n');

@@ -20,7 +20,7 @@ describeHost('install.sh after an interruption, and --uninstall', () => {
   });
   afterAll(() => host.stop());
 
-  it('reports an obstacle and the next step before any change', async () => {
+  it('install.sh reports an obstacle and the next step before any change', async () => {
     const cases = [
       ['mount -t tmpfs -o noexec tmpfs /opt', 'umount /opt', '', 'mount -o remount,exec /opt'],
       [
@@ -48,17 +48,17 @@ describeHost('install.sh after an interruption, and --uninstall', () => {
     expect((await host.exec('ls -A /opt')).stdout).toBe('');
   });
 
-  // A session that is lost ends with SIGHUP, and what is printed then goes nowhere: the journal has it.
+  // A lost session ends with SIGHUP, and its output is lost, but the journal has it.
   it.each([
     ['INT', 130],
     ['TERM', 143],
     ['HUP', 129],
   ])(
-    'reports its changes and the next command after SIG%s, and undoes unfinished steps',
+    'install.sh reports its changes and the next command after SIG%s, and undoes unfinished steps',
     async (signal, status) => {
-      // The program's directory is staged by then, and cp takes its time.
+      // By then the program's directory is staged, and cp is still running.
       const { stdout } = await host.exec(
-        // A shell starts what runs in the background with SIGINT ignored.
+        // A shell starts background processes with SIGINT ignored.
         `cd / && { env --default-signal ${UNPACKED}/install.sh --no-fail2ban >/root/said 2>&1; echo $? >/root/status; } &
        for try in $(seq 3000); do [ ! -d /opt/.postern-auditd.new ] || break; sleep 0.02; done
        pkill -${signal} -o -f '^bash ${UNPACKED}/install.sh'; wait; cat /root/said /root/status`,
@@ -72,7 +72,7 @@ describeHost('install.sh after an interruption, and --uninstall', () => {
     },
   );
 
-  it('continues from the current state at the next run', async () => {
+  it('an interrupted install.sh continues from the current state at the next run', async () => {
     await install(host);
     expect(await jails(host)).toContain('posternproxy');
   });

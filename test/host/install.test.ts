@@ -17,7 +17,7 @@ import {
 const CONFIG = '/etc/postern-auditd/config.yml';
 const JAIL = '/etc/fail2ban/jail.d/posternproxy.conf';
 
-/** Milliseconds from the failures to the end of the first attempt that is turned away, and its outcome. */
+/** Milliseconds from the failures to the end of the first rejected attempt, and its outcome. */
 async function untilBanned(host: Host, ip: string): Promise<{ ms: number; outcome: string }> {
   const since = Date.now();
   await recordFailures(host, ip);
@@ -33,7 +33,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
     let host: Host;
     let before: string[];
     beforeAll(async () => {
-      // Without Node.js: the release brings its own.
+      // The host has no Node.js, as the release contains its own.
       host = await bootHost({
         suite,
         name: `install-${suite}`,
@@ -48,14 +48,14 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
     });
     afterAll(() => host.stop());
 
-    it('prints the changes with --dry-run, and makes none', async () => {
+    it('--dry-run prints the changes, and makes none', async () => {
       const { said } = await install(host, '--dry-run');
       expect(said).toContain('would      install /opt/postern-auditd');
       expect(said).toContain('would      load the jail posternproxy into fail2ban');
       expect(await snapshot(host, '/')).toEqual(before);
     });
 
-    it('installs an active unit, a working jail, and log files for the group adm', async () => {
+    it('install.sh installs an active unit, a working jail, and log files for the group adm', async () => {
       const { said } = await install(host, '--admin-net 10.77.200.0/24', {
         env: "SSH_CONNECTION='10.77.0.250 50000 10.77.0.2 22'",
       });
@@ -103,7 +103,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(stopped.stdout).toContain('error    it is not running');
     });
 
-    // Of an IPv6 attacker the network is banned.
+    // The network of an IPv6 attacker is banned.
     it.each([
       ['IPv4', (n: number) => `10.77.4.${6 + n}`, (address: string) => address, '10.77.4.99'],
       [
@@ -113,11 +113,11 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         'fd77:99::66',
       ],
     ])(
-      'closes port 81 to an attacker within 3 s of five failed logins, and to no other client: %s',
+      'five failed logins close port 81 to the attacker within 3 s, and to no other client: %s',
       async (_, attackerOf, targetOf, other) => {
         let attacker = attackerOf(0);
         expect(await host.attack({ port: 81, from: attacker })).toBe('open');
-        // A busy machine gets three tries at the time, each with an address of its own.
+        // A busy machine gets three attempts at the time limit, each with a separate address.
         let banned = { ms: Number.POSITIVE_INFINITY, outcome: 'open' };
         for (let n = 0; n < 3 && banned.ms > 3_000; n++) {
           attacker = attackerOf(n);
@@ -136,12 +136,12 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       },
     );
 
-    it('lets only the daemon list and lift bans through the helper', async () => {
+    it('the helper lets only the daemon list and lift bans', async () => {
       const banned = async () =>
         (await host.exec('fail2ban-client get posternproxy banip')).stdout.split(/\s+/);
       const jail = (call: string) =>
         `import('${MODULES}/fail2ban/helper-client.js').then(({ createJail }) => createJail('posternproxy').${call}).then((said) => console.log(JSON.stringify(said)), (error) => console.log(error.message))`;
-      // As the daemon is confined: a user and a root file system of its own.
+      // The same confinement as the daemon's: a separate user and root file system.
       const asDaemon = async (call: string) =>
         (
           await host.exec([
@@ -178,7 +178,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await banned()).toContain('10.77.0.92');
       expect(await raw('root', 'unban 10.77.0.92')).toBe('ok\n');
       expect(await banned()).not.toContain('10.77.0.92');
-      // The daemon itself, confined as it runs.
+      // The running daemon itself, with its confinement.
       await host.exec('fail2ban-client set posternproxy banip 10.77.0.93');
       const { stdout: made } = await host.exec(
         '/opt/postern-auditd/bin/postern-auditd token create test --scope admin --json',
@@ -198,7 +198,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         'python3 -c "import urllib.request as u; print(u.urlopen(\'http://127.0.0.1:8181/audit-log\').read().decode())"',
       );
       expect(page.stdout).toContain('<title>Log in');
-      // Its threads of queries stand back behind the one that ships, as far as it is confined.
+      // Its query threads have a lower priority than the shipping thread, in spite of the confinement.
       const asked = [
         'python3',
         '-c',
@@ -208,14 +208,14 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect((await host.exec(asked)).stdout).toBe('200\n');
       const nices = (await host.exec('ps -L -o ni= -p $(systemctl show -P MainPID postern-auditd)')).stdout;
       expect(nices.split('\n').filter((nice) => nice.trim() === '5')).toHaveLength(1);
-      // It can write nowhere, and reach nothing but fail2ban's socket.
+      // It can write nowhere, and reach only fail2ban's socket.
       const { stdout } = await host.exec(
         'systemd-analyze security --no-pager postern-auditd-fail2ban@0-0-0.service | tail -n 1',
       );
       expect(Number(/: ([\d.]+)/.exec(stdout)?.[1])).toBeLessThanOrEqual(1.5);
     });
 
-    it('never bans the SSH session of the installation, nor an --admin-net', async () => {
+    it('the jail never bans the SSH session of the installation, nor an --admin-net', async () => {
       await recordFailures(host, '10.77.0.250');
       await recordFailures(host, '10.77.200.7');
       await recordFailures(host, '10.77.0.70');
@@ -224,7 +224,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await host.attack({ port: 81, from: '10.77.200.7' })).toBe('open');
     });
 
-    it('changes nothing at a second run', async () => {
+    it('install.sh changes nothing at a second run', async () => {
       const state = async () => [
         ...(await snapshot(host, '/')).filter((line) => !line.startsWith('/var/lib/postern')),
         (await host.exec('systemctl show -p MainPID postern-auditd fail2ban posternproxy')).stdout,
@@ -239,10 +239,10 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await state()).toEqual(first);
     });
 
-    // One system is enough: nothing of it differs between them.
+    // One system is enough, as the result is the same on both.
     const once = it.skipIf(suite !== 'bookworm');
     once(
-      'keeps configuration and bans when it is upgraded, and the old version if the new one does not run',
+      'an upgrade keeps configuration and bans, and the old version if the new one does not run',
       async () => {
         await host.exec(
           `echo '# ours' >>${CONFIG}; cp ${CONFIG} /root/mine.yml; cp -a ${UNPACKED} /root/newer`,
@@ -253,7 +253,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
           `for f in config/config.yml fail2ban/filter.d/posternproxy.conf; do echo '# newer' >>/root/newer/$f; done; ${manifest}`,
         );
         const upgraded = await install(host, '', { from: '/root/newer' });
-        // The jail first: a new daemon may write what the old one does not take.
+        // The jail comes first: a new daemon may write lines that the old jail does not accept.
         const taken = upgraded.said.indexOf('load the jail posternproxy into fail2ban');
         expect(taken).toBeGreaterThan(0);
         expect(upgraded.said.indexOf('start postern-auditd.service')).toBeGreaterThan(taken);
@@ -287,7 +287,7 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await host.attack({ port: 81, from: '10.77.0.70' })).not.toBe('open');
     });
 
-    it('rejects a reload with an invalid configuration and reports the position; daemon and commands keep working', async () => {
+    it('a reload rejects an invalid configuration and reports the position; daemon and commands keep working', async () => {
       const command = '/opt/postern-auditd/bin/postern-auditd';
       const show = async (property: string) =>
         (await host.exec(`systemctl show -P ${property} postern-auditd`)).stdout.trim();
@@ -318,20 +318,20 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         expect.stringContaining('new configuration rejected'),
       ]);
 
-      // A signal does as well: no file of another place is read.
+      // A signal has the same effect: no file elsewhere is read.
       await host.exec(`cp -a /root/good.yml ${CONFIG}; kill -HUP ${pid}`);
       await host.waitFor('systemctl show -P StatusText postern-auditd', (out) => out.startsWith('Postern: '));
       await host.exec('systemctl reload postern-auditd');
       expect(await show('MainPID')).toBe(pid);
     });
 
-    it('bans a remote client that guesses API tokens, and no client on this host', async () => {
+    it('fail2ban bans a remote client that guesses API tokens, and no client on this host', async () => {
       const guesser = '10.77.0.61';
       const all = `sed -i -e 's/listen: .*/listen: "0.0.0.0:8181"/' -e 's/allow_remote: .*/allow_remote: true/' ${CONFIG}`;
       await host.exec(`${all} && systemctl reload postern-auditd`);
       await host.waitFor('ss -Hltn sport = :8181', (out) => out.includes('0.0.0.0:8181'));
       expect(await host.attack({ port: 8181, from: guesser })).toBe('open');
-      // From this host, and by name of somebody else: neither is anybody to ban.
+      // A client on this host and a forged address are both never banned.
       const local = `import urllib.request as u, urllib.error as e
 for n in range(8):
     r = u.Request('http://127.0.0.1:8181/api/audit-log', headers={'authorization': 'Bearer x', 'x-forwarded-for': '10.77.0.62'})
@@ -355,7 +355,7 @@ for n in range(8):
       await host.exec(`fail2ban-client set posternproxy unbanip ${guesser}`);
     });
 
-    it('restores the jail if a test fails, and fail2ban keeps running with its bans', async () => {
+    it('install.sh restores the jail if a test fails, and fail2ban keeps running with its bans', async () => {
       const jail = (await host.exec(['cat', JAIL])).stdout;
       const pid = await host.exec('systemctl show -p MainPID fail2ban');
       await host.write(

@@ -1,12 +1,12 @@
 import { compiled, removeCompiled } from '../support/compiled.js';
 import type { Host } from './host.js';
 
-/** Nothing of an installation, nor what --uninstall has to leave as it was. */
+/** Not part of an installation, and not of the files that --uninstall must restore. */
 const DIRECTORY = '/run/compiled';
-/** Where a guest has the files of src/, compiled one by one; dist/ is a bundle. */
+/** The guest's directory with the files of src/, compiled one by one, as dist/ is a bundle. */
 export const MODULES = `${DIRECTORY}/dist`;
 
-/** Gives a guest in which the program is installed the modules that it is made of. */
+/** Copies the program's separate modules into a guest with an installed program. */
 export async function putModules(host: Host): Promise<void> {
   await host.exec(`mkdir -p ${DIRECTORY}`);
   await host.put(compiled(), MODULES);

@@ -7,7 +7,7 @@ import { asAda, bootNewcomer, CLONE } from './newcomer.js';
 
 const MODULES = resolve(import.meta.dirname, '../../node_modules');
 
-/** What needs no other program, but for the longest of it: the whole of `npm ci && npm test` is in newcomer.release.ts. */
+/** Tests that need no other program, except the longest. newcomer.release.ts runs all of `npm ci && npm test`. */
 const LOGIC = [
   'test/{audit,config,formats}/*.test.ts',
   'test/commands/{completion,line,terminal,verdict}.test.ts',
@@ -19,13 +19,13 @@ const LONG = 'ecs|redaction|unsafe-characters|message|config/load';
 describeHost('a newcomer on a bare Debian 13, as a plain user', () => {
   let host: Host;
   beforeAll(async () => {
-    // npm of this machine: Debian's brings four hundred packages. It is used in newcomer.release.ts.
+    // This machine's npm. Debian's needs four hundred packages; newcomer.release.ts uses it.
     const { stdout } = await execa('sh', ['-c', 'command -v npm']);
     const npm = dirname(dirname(realpathSync(stdout.trim())));
     const binds = [`${MODULES}:/modules:ro`, `${npm}:/usr/local/lib/npm:ro`];
     host = await bootNewcomer('newcomer', ['git', 'nodejs'], binds);
     await host.exec('for name in npm npx; do ln -s ../lib/npm/bin/$name-cli.js /usr/local/bin/$name; done');
-    // What `npm ci` and the build would make is there already. Vitest writes into it.
+    // The results of `npm ci` and the build already exist. Vitest writes into them.
     await host.exec(`mkdir -p ${CLONE}/node_modules /run/modules/u /run/modules/w && chown ada: /run/modules/u &&
       mount -t overlay modules -o lowerdir=/modules,upperdir=/run/modules/u,workdir=/run/modules/w ${CLONE}/node_modules &&
       rm -rf ${CLONE}/node_modules/.vite*`);
@@ -34,17 +34,17 @@ describeHost('a newcomer on a bare Debian 13, as a plain user', () => {
   });
   afterAll(() => host.stop());
 
-  it('runs the demo and the next command that it prints', async () => {
+  it('a newcomer can run the demo and the next command that it prints', async () => {
     const said = await asAda(host, 'npm run --ignore-scripts demo');
     expect(said).toContain('203.0.113.66    6 failures → would be banned for 1 hour');
     const explain = /^ {5}(npx postern-auditd explain .*)$/m.exec(said)?.[1] ?? '';
     expect(await asAda(host, explain)).toContain('auth.login_failure');
   });
 
-  it('passes the tests of pure logic', async () => {
+  it('the tests of pure logic pass on a bare Debian 13', async () => {
     const files = `$(ls ${LOGIC.join(' ')} | grep -vE '${LONG}')`;
     const said = await asAda(host, `NO_COLOR=1 npx vitest run --project unit ${files}`);
-    // It ends with 0, or this throws all that it said.
+    // Throws the whole output if the exit code is not 0.
     expect(Number(/Tests {2}(\d+) passed/.exec(said)?.[1])).toBeGreaterThan(500);
   });
 });

@@ -8,7 +8,7 @@ const ROOT = resolve(import.meta.dirname, '../..');
 export const CLONE = '/home/ada/postern-auditd';
 
 /**
- * A bare Debian 13 with these packages, a plain user, and what is in the repository: no fail2ban, no sqlite3, no
+ * A bare Debian 13 with these packages, a plain user and the repository, without fail2ban, sqlite3 and
  * rsyslog. Its locale and time zone are those of a minimal installation.
  */
 export async function bootNewcomer(
@@ -26,7 +26,7 @@ export async function bootNewcomer(
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
-  // The tests read what git has, so the clone is a repository.
+  // The tests read from git, so the clone is a repository.
   await host.exec(`chown -R ada: ${CLONE}`);
   await asAda(
     host,
@@ -35,7 +35,7 @@ export async function bootNewcomer(
   return host;
 }
 
-/** A line of shell as the plain user in the clone; what it says is in `stdout`. */
+/** Runs a shell command as the plain user in the clone. Returns all its output. */
 export async function asAda(host: Host, line: string): Promise<string> {
   return (await host.exec(['su', '-', 'ada', '-c', `cd ${CLONE} && exec 2>&1; ${line}`])).stdout;
 }

@@ -12,13 +12,13 @@ import {
   unpack,
 } from './release.js';
 
-/** So long after a row the daemon may still look: a connection that is open when Postern closes its last one keeps SQLite from removing -wal and -shm. */
+/** The daemon may read for this long after a row. A connection open when Postern closes its last one keeps SQLite from removing -wal and -shm. */
 const LOOKED_MS = 2_500;
 
 const CONFIG = '/etc/postern-auditd/config.yml';
 const SOCKET = '/run/postern-auditd-purge.sock';
 
-/** SQL of rows as old as this, each in another form that `created_at` may have. */
+/** SQL for rows of the given age, each in another form that `created_at` may have. */
 function rows(days: number): string {
   const at = `strftime('%s', 'now') - ${days} * 86400`;
   const forms = [
@@ -36,7 +36,7 @@ function rows(days: number): string {
     .join('\n');
 }
 
-/** Prints the request for an archive that it makes of all rows, whatever their age. */
+/** Creates an archive of all rows, whatever their age, and prints the request for it. */
 const FORGE = `
 const dist = '${MODULES}/';
 const { default: Database } = await import(dist + 'load-sqlite.js');
@@ -80,7 +80,7 @@ describeHost('the unit that deletes archived rows', () => {
     ).stdout.trim();
 
   it.each(identities)(
-    'deletes only old rows as %s, while Postern keeps writing',
+    'the purge unit deletes only old rows as %s, while Postern keeps writing',
     async (_, postern, owner) => {
       await host.exec(`systemctl stop posternproxy 2>/dev/null; rm -rf ${DATABASE.replace(/\/[^/]*$/, '')}`, {
         check: false,
@@ -111,7 +111,7 @@ describeHost('the unit that deletes archived rows', () => {
         '1',
       );
       expect((await host.exec(`ls /var/lib/postern-auditd/archive`)).stdout).toMatch(/^000001-postern-t1-/m);
-      // As its process sees them: archives to read, and nothing else of the daemon's.
+      // The view of its process: it can read archives, and nothing else of the daemon's.
       const inside = await host.exec(
         `pid=$(systemctl show -p MainPID --value postern-auditd-purge); nsenter -t $pid -m sh -c 'ls -A /var/lib/postern-auditd /run/postern-auditd; touch /var/lib/postern-auditd/archive/x'; grep ^Groups /proc/$pid/status`,
         { check: false },
@@ -135,7 +135,7 @@ describeHost('the unit that deletes archived rows', () => {
     },
   );
 
-  it('accepts requests only from the daemon, and never deletes a row that is too young', async () => {
+  it('the purge accepts requests only from the daemon, and never deletes a row that is too young', async () => {
     await startPostern(host, { user: 'root', again: true });
     const ask = (user: string, request: string) =>
       host.exec(
@@ -153,7 +153,7 @@ describeHost('the unit that deletes archived rows', () => {
       );
     const before = await sql('root', 'SELECT count(*) FROM audit_log');
     expect((await ask('nobody', '{"probe":true}')).stdout.trim()).toBe('EACCES');
-    // An archive of all rows, as a daemon that was taken over could make one.
+    // An archive of all rows, as a compromised daemon could create it.
     await putModules(host);
     await host.exec(`cat >/tmp/forge.mjs <<'TEXT'\n${FORGE}\nTEXT`);
     const forged = await host.exec([
@@ -176,7 +176,7 @@ describeHost('the unit that deletes archived rows', () => {
     expect(await sql('root', 'SELECT count(*) FROM audit_log')).toBe(before);
   });
 
-  it('is reported by check if its socket is missing', async () => {
+  it('check reports a missing socket of the purge', async () => {
     const check = async () => (await host.exec('postern-auditd check', { check: false })).stdout;
     expect(await check()).toMatch(/^ {2}ok +on, .*archives in /m);
     await host.exec('systemctl stop postern-auditd-purge.socket; rm -f /run/postern-auditd-purge.sock');
@@ -187,7 +187,7 @@ describeHost('the unit that deletes archived rows', () => {
     expect(await check()).not.toContain('postern-auditd-purge.sock is missing');
   });
 
-  it('is removed by --uninstall', async () => {
+  it('--uninstall removes the purge unit', async () => {
     await install(host, '--uninstall', { from: '/opt/postern-auditd' });
     expect((await host.exec('ls /etc/systemd/system /run')).stdout).not.toContain('postern-auditd-purge');
   });

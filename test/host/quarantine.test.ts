@@ -28,7 +28,7 @@ describeHost('a row that crashes the daemon, on a host with systemd', () => {
   });
   afterAll(() => host.stop());
 
-  it('is skipped by the third start, and its failure and later ones lead to bans', async () => {
+  it('a row that crashes the daemon is skipped by the third start, and its failure and later ones lead to bans', async () => {
     await recordFailures(host, '10.77.5.1', 1);
     await host.waitFor(AUDIT, (out) => out.includes('10.77.5.1'));
     const before = Number((await host.exec('systemctl show -P NRestarts postern-auditd')).stdout);
@@ -39,7 +39,7 @@ describeHost('a row that crashes the daemon, on a host with systemd', () => {
       (out) => out.includes('daemon.row_quarantined') && out.includes('10.77.5.3'),
       120,
     );
-    // systemd counts what it has started again: the first start is not among them.
+    // systemd counts restarts, without the first start.
     expect(Number((await host.exec('systemctl show -P NRestarts postern-auditd')).stdout) - before).toBe(2);
     const lines = (await host.exec(AUDIT)).stdout
       .trim()

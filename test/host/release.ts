@@ -7,8 +7,8 @@ import type { Host } from './host.js';
 const root = resolve(import.meta.dirname, '../..');
 
 /**
- * The directory of the release tarball of this tree, to bind into a host; packed anew (about 40 s) if something has
- * changed since, by one of the files of tests that ask for it at once. POSTERN_TEST_RELEASE names a directory with one
+ * The directory of the release tarball of this tree, to bind into a host. It is packed again (about 40 s) if something has
+ * changed since, by one of the test files that request it at the same time. POSTERN_TEST_RELEASE names a directory with another release
  * to test instead.
  */
 export function release(): string {
@@ -28,24 +28,24 @@ export function release(): string {
   return directory;
 }
 
-/** Where `unpack` puts it. */
+/** The directory to which `unpack` extracts it. */
 export const UNPACKED = '/root/release';
 export const DATABASE = '/var/lib/posternproxy/posternproxy.db';
 const FIFO = '/run/posternproxy/record';
 
-/** Unpacks the release that is bound as /release. */
+/** Extracts the release that is bound as /release. */
 export async function unpack(host: Host): Promise<void> {
   await host.exec(`mkdir -p ${UNPACKED} && tar -xf /release/*.tar.gz -C ${UNPACKED} --strip-components=1`);
 }
 
 export interface PosternOptions {
-  /** User and group of the process; both are made if they are not there. */
+  /** User and group of the process; both are created if missing. */
   readonly user?: string;
   readonly group?: string;
   readonly umask?: string;
   readonly directoryMode?: string;
   readonly directory?: string;
-  /** True starts it anew where it was: nothing is done to its directory, whose access list a chmod would undo. */
+  /** True restarts it and leaves its directory unchanged, because a chmod would undo its access list. */
   readonly again?: boolean;
 }
 
@@ -66,12 +66,12 @@ export async function startPostern(host: Host, options: PosternOptions = {}): Pr
   await host.waitFor(`test -p ${FIFO} && echo there`, (out) => out.includes('there'));
 }
 
-/** Has Postern record failed logins, each in a commit of its own. */
+/** Lets Postern record failed logins, each in a separate commit. */
 export async function recordFailures(host: Host, ip: string, count = 5, details?: string): Promise<void> {
   await host.exec(`cat >${FIFO}`, { input: `${JSON.stringify({ ip, count, details })}\n` });
 }
 
-/** Runs the unpacked install.sh, with what it says in `stdout`, also what it says of failures. */
+/** Runs the unpacked install.sh. `said` has all its output, also the messages of failures. */
 export async function install(
   host: Host,
   options = '',
@@ -82,7 +82,7 @@ export async function install(
   return { code: ran.code, said: ran.stdout };
 }
 
-/** Every file below the paths with size, mode, owner and time, but for what is written all the time. */
+/** Every file below the paths with size, mode, owner and time, except those that change all the time. */
 export async function snapshot(host: Host, paths: string): Promise<string[]> {
   const { stdout } = await host.exec(
     `find ${paths} -xdev \\( -path /var/log -o -path /var/lib/fail2ban -o -path /var/cache -o -path /var/lib/systemd -o -path /var/lib/apt -o -path /proc -o -path /sys \\
@@ -93,7 +93,7 @@ export async function snapshot(host: Host, paths: string): Promise<string[]> {
 }
 
 /**
- * Waits until fail2ban's start has ended, well or badly. "pong" is not that end: the server answers before it has its jails, and
+ * Waits until fail2ban's start has ended, with or without success. "pong" is not enough: the server answers before it has its jails, and
  * prints "Server ready" after them. A unit whose start job is queued is inactive too, so only a unit without a job has stopped.
  */
 export async function waitForFail2ban(host: Host): Promise<void> {
@@ -109,7 +109,7 @@ export async function waitForFail2ban(host: Host): Promise<void> {
   }
 }
 
-/** What unit, journal and log say of fail2ban, for an assertion that fails. */
+/** fail2ban's unit, journal and log as text, for the message of a failed assertion. */
 async function explainFail2ban(host: Host): Promise<string> {
   const { stdout } = await host.exec(
     `systemctl status --no-pager --full --lines 0 fail2ban; systemctl list-jobs --no-pager; systemctl --failed --no-pager
@@ -120,14 +120,14 @@ async function explainFail2ban(host: Host): Promise<string> {
   return `fail2ban on ${host.name}:\n${stdout}`;
 }
 
-/** Fails, with what fail2ban's unit and journal say, unless fail2ban runs exactly these jails when its start has ended. */
+/** Fails with fail2ban's unit and journal unless fail2ban runs exactly these jails when its start has ended. */
 export async function expectJails(host: Host, expected: readonly string[]): Promise<void> {
   await waitForFail2ban(host);
   const found = await jails(host);
   if (found.join() !== expected.join()) expect(found, await explainFail2ban(host)).toEqual(expected);
 }
 
-/** The jails that fail2ban says it runs, sorted. */
+/** The jails that fail2ban reports, sorted. */
 export async function jails(host: Host): Promise<string[]> {
   const { stdout } = await host.exec('fail2ban-client status', { check: false });
   const list = /Jail list:\s*(.*)/.exec(stdout)?.[1] ?? '';

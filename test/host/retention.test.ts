@@ -3,25 +3,25 @@ import { afterAll, expect, it } from 'vitest';
 import { bootHost, describeHost, type Host } from './host.js';
 import { DATABASE, install, release, startPostern, unpack } from './release.js';
 
-// What is faked: CLOCK_REALTIME of the daemon and of its purge, by libfaketime, since a container can't set its own. It leaves
-// CLOCK_MONOTONIC and CLOCK_BOOTTIME alone: these are the kernel's, in one guest those of a time namespace, in which a boot is so
-// long ago as the test says. The boot's id is the guest's own. Whether the clock is synchronised is asked by the installed unit of a
-// real systemd-timedated; what the kernel answers to that is put there by a seccomp filter, as no clock of a container ever is.
-// The hosts run side by side, as each waits most of the time.
+// libfaketime fakes CLOCK_REALTIME of the daemon and of its purge, because a container can't set its own clock. It leaves
+// CLOCK_MONOTONIC and CLOCK_BOOTTIME unchanged. They are the kernel's, in one guest those of a time namespace, which sets the
+// time since the boot. The boot id is the guest's own. The installed unit asks a real systemd-timedated whether the clock is
+// synchronised. A seccomp filter supplies the kernel's answer, as a container's clock is never synchronised.
+// The hosts run in parallel, as each waits most of the time.
 
 const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime';
 const CLOCK = '/etc/clock';
 const CONFIG = '/etc/postern-auditd/config.yml';
 const FORWARD = 400 * 86_400;
 const RUN_ROWS = 2_000;
-/** Archives that are kept for 7 years are past that by a clock that is so far ahead. */
+/** By a clock this far ahead, archives kept for 7 years are past their age. */
 const AHEAD = 2_950 * 86_400;
 const DAY_AND_MORE = 90_000;
-/** Of rows that may go. */
+/** Mark of rows that may be removed. */
 const OLD_MONTHS = 3;
 const STATE = '/var/lib/postern-auditd';
 
-/** SQL of a time of so many days ago, in each form that `created_at` may have. */
+/** SQL for a time in the past, in days, in each form that `created_at` may have. */
 const forms = {
   SQLite: (at: string) => `datetime(${at}, 'unixepoch')`,
   'ISO 8601': (at: string) => `strftime('%Y-%m-%dT%H:%M:%fZ', ${at}, 'unixepoch')`,
@@ -35,14 +35,14 @@ const every = Object.values(forms);
 
 const UNREADABLE = ['yesterday', '', '2025-13-45 99:99:99', '1e400', '99999999999999999999', 'NULL'];
 
-/** One form of time in the whole table; all of them; none that can be read. */
+/** The whole table has one form of time, or all of them, or only unreadable times. */
 const tables: ReadonlyArray<readonly [name: string, forms: readonly Form[]]> = [
   ...Object.entries(forms).map(([name, form]) => [name, [form]] as const),
   ['mixed', every],
   ['unreadable', []],
 ];
 
-/** What may go is marked: days ago, resource type, mark. Logins are kept for 90 days, all else for a year. */
+/** Rows as days ago, resource type, mark. Rows that may be removed are marked. Logins are kept for 90 days, everything else for a year. */
 const AGES = [
   [900, 'stream', 'old'],
   [370, 'stream', 'old'],
@@ -64,7 +64,7 @@ function ago(days: number, base = 0): string {
   return `(strftime('%s', 'now') + ${base - days * 86_400})`;
 }
 
-/** @param base seconds that the clock is ahead of the true one: so old are the rows by it, whatever they are in truth */
+/** @param base seconds by which the clock is ahead of the true one; the ages of rows count from it */
 function rows(some: readonly Form[], base = 0): string {
   const dated = AGES.map(([days, type, mark]) =>
     some.map((form) => insert(form(ago(days, base)), type, mark)),
@@ -92,7 +92,7 @@ class Guest {
     return (await this.host.exec(command, { input: text })).stdout.trim();
   }
 
-  /** Seconds beside the true time. */
+  /** Offset from the true time, in seconds. */
   setClock(seconds: number): Promise<unknown> {
     return this.host.exec(`printf '%+d\\n' ${seconds} >${CLOCK}.new && mv ${CLOCK}.new ${CLOCK}`);
   }
@@ -113,7 +113,7 @@ class Guest {
     await host.waitFor('postern-auditd status --json', (out) => out.includes('"next": "20'));
   }
 
-  /** A minute is over: the daemon finds that at its next look, which is at once behind a start. */
+  /** Lets a minute pass. The daemon notices that at its next check, which follows a start at once. */
   async nextMinute(seconds: number): Promise<void> {
     await this.setClock(seconds);
     await this.host.exec('systemctl restart postern-auditd');
@@ -131,7 +131,7 @@ class Guest {
     return Number(await this.sql(`SELECT count(*) FROM audit_log WHERE resource_id = '${mark}'`));
   }
 
-  /** Every row that was ever written is in the table or in one archive, and only old ones are in archives. */
+  /** Checks that every row ever written is in the table or in one archive, and that only old rows are in archives. */
   async check(): Promise<void> {
     const written = Number(await this.sql("SELECT seq FROM sqlite_sequence WHERE name = 'audit_log'"));
     const kept = (await this.sql('SELECT id FROM audit_log')).split('\n').map(Number);
@@ -147,7 +147,7 @@ class Guest {
     expect(archived.filter(({ row }) => row.resource_id !== 'old')).toEqual([]);
   }
 
-  /** Runs on its schedule, is stopped in the middle of one, and goes on: what is old goes, and nothing else. */
+  /** Lets runs follow the schedule, stops the daemon in one, and continues: old rows are removed, and nothing else. */
   async runs(): Promise<void> {
     const stays = await this.count('stays');
     const old = this.some.length > 0;
@@ -182,7 +182,7 @@ class Guest {
     await this.check();
   }
 
-  /** Runs now. @returns what the command says */
+  /** Requests a run. @returns the output of the command */
   async runNow(): Promise<string> {
     return (await this.host.exec('postern-auditd retain --now')).stdout;
   }
@@ -202,7 +202,7 @@ class Guest {
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
-  /** The machine starts again, with its clock so many seconds beside the true time, and has run for `up` seconds at once. */
+  /** Restarts the machine with its clock offset from the true time, and with an uptime of `up` seconds. */
   async reboot(seconds: number, up: number): Promise<void> {
     await this.setClock(seconds);
     await this.host.reboot(up);
@@ -210,22 +210,22 @@ class Guest {
     await this.host.exec('systemctl start postern-auditd');
   }
 
-  /** Archives, and a clock that is years ahead when the machine has started again. */
+  /** Checks archives with a clock that is years ahead after a restart of the machine. */
   async clocks(): Promise<void> {
     const { host } = this;
     const form = forms.SQLite;
     await this.sql(`BEGIN;\n${rows([form])}${newest([form])}COMMIT;`);
-    // Runs come by command from here on, but for one that is missed. Rows that have just come are first delivered.
+    // From here on, runs are started by command, except for a missed one. New rows are delivered first.
     await host.exec(`sed -i 's/"[* ]*"/"0 0 29 2 *"/' ${CONFIG} && systemctl reload postern-auditd`);
     await host.waitFor('postern-auditd status --json', (out) => out.includes('-02-29T00:00:00'));
     const made = `postern-auditd retain --now >/dev/null; ls ${STATE}/archive/*-postern-*.gz | wc -l`;
     await host.waitFor(made, (out) => Number(out) === OLD_MONTHS);
-    // A run that finds Postern stopped tries again after a quarter of an hour: at a boot it is not to come first.
+    // A run that finds Postern stopped retries after a quarter of an hour, so at a boot Postern must start first.
     await host.exec('systemctl disable postern-auditd');
     const first = await this.archives();
     const all = async () => expect(await this.archives()).toEqual(expect.arrayContaining(first));
 
-    // The run that was missed, by a clock of 8 years later. Then Postern's next row says so too.
+    // The missed run, by a clock that is 8 years ahead. Then Postern's next row has that time too.
     await this.reboot(AHEAD, 60);
     await this.said('retention run finished');
     await all();
@@ -236,14 +236,14 @@ class Guest {
     await all();
     const second = (await this.archives()).filter((name) => !first.includes(name));
 
-    // Nor without state.db, which knew when that was written down.
+    // The same holds without state.db, which had recorded the time of that.
     await host.exec(
       `systemctl stop postern-auditd && rm ${STATE}/state.db* && systemctl start postern-auditd`,
     );
     expect(await this.runNow()).toContain('the oldest can be removed after 24 h more of running time');
     await all();
 
-    // A day later the clock agrees with itself. What timesyncd left would say that it is right; the kernel says that it is not.
+    // A day later the clock is consistent. timesyncd's leftover would confirm it, but the kernel does not.
     await this.reboot(AHEAD + DAY_AND_MORE, DAY_AND_MORE);
     await host.exec('install -D /dev/null /run/systemd/timesync/synchronized');
     expect(await this.runNow()).toContain('stay: the kernel does not report a synchronised clock');
@@ -256,37 +256,37 @@ class Guest {
     const deleted = (await this.events('archive_delete')).flatMap(names);
     expect(deleted.map(({ file }) => file)).toEqual(first);
 
-    // What was said of the clock counts no more where the machine was off. Then the kernel says that it is right.
+    // A confirmation of the clock is void after the machine was off. Then the kernel confirms it.
     await host.exec(`sed -i 's/keep: 7y/keep: 1d/' ${CONFIG} && systemctl reload postern-auditd`);
     expect(await this.runNow()).toContain('the oldest can be removed after 24 h more of running time');
     await this.reboot(AHEAD + 3 * DAY_AND_MORE, DAY_AND_MORE);
     expect(await this.runNow()).toContain('stay: the kernel does not report a synchronised clock');
     expect(await this.archives()).toEqual(expect.arrayContaining(second));
-    // To adjtimex(2) with an empty answer (no error, no state), which is what timedated takes for a clock that is kept.
+    // The filter gives adjtimex(2) an empty result (no error, no state), which timedated takes for a synchronised clock.
     await host.write(
       '/etc/systemd/system/systemd-timedated.service.d/synchronised.conf',
       '[Service]\nSystemCallFilter=\nSystemCallFilter=~adjtimex:0 clock_adjtime:0\n',
     );
     await host.exec('systemctl daemon-reload && systemctl stop systemd-timedated');
     await this.runNow();
-    // But for one with events of the state.db that is lost: their ids were given out again, to events that are younger.
+    // Except one with events of the lost state.db: their ids were reused for younger events.
     const postern = (name: string) => name.includes('-postern-');
     expect((await this.archives()).filter(postern)).toEqual([]);
     expect(second.filter(postern).length).toBeGreaterThan(0);
     expect((await host.exec('postern-auditd archive verify')).code).toBe(0);
   }
 
-  /** By a clock that is 400 days ahead, and rows that say so too, all is old; for a day nothing goes. */
+  /** By a clock that is 400 days ahead, with rows of that time, everything is old, but for a day nothing is removed. */
   async waits(): Promise<void> {
     const { host, some } = this;
     const all = async () => Number(await this.sql('SELECT count(*) FROM audit_log'));
     await this.setClock(FORWARD);
     await this.sql(`BEGIN;\n${rows(some, 0)}${newest(some, FORWARD)}COMMIT;`);
     const before = await all();
-    await this.said('retention waits: the clock was set forward by 9600 h'); // a look of its own, at which a run is due
+    await this.said('retention waits: the clock was set forward by 9600 h'); // a separate check, at which a run is due
     await this.setClock(FORWARD + 90);
     await host.exec('systemctl restart postern-auditd');
-    await sleep(1_500); // the first look
+    await sleep(1_500); // the first check
     const asked = await host.exec('postern-auditd retain --now', { check: false });
     expect([asked.code, asked.stderr]).toEqual([1, expect.stringContaining('set forward by 9600 h')]);
     expect(await all()).toBe(before);
@@ -305,7 +305,7 @@ describeHost('retention every minute, with the unit that purges', () => {
   const hosts: Host[] = [];
   afterAll(() => Promise.all(hosts.map((host) => host.stop())));
 
-  it('over restarts and a clock set forward and back, in every form of time: nothing too young goes, and each row is in the table or in one archive; archives outlast a clock that is years ahead after a start of the machine', async () => {
+  it('retention across restarts and clock changes, in every form of time, removes nothing too young, and each row is in the table or in one archive; archives outlast a clock that is years ahead after a restart of the machine', async () => {
     const binds = [`${release()}:/release:ro`, `${FAKETIME}:/faketime:ro`];
     await Promise.all(
       tables.map(async ([, some], at) => {
