@@ -15,8 +15,8 @@ const SLOW = 1_000;
 const FAILURE = { action: 'auth.login_failure', address: '203.0.113.7' } as const;
 
 /**
- * Requests per second and p99 of page 1 and of a filter, the whole export, and what load on the API does to shipping: commit → line
- * without load beside the same under it. Load comes from this process on the same cores: it is a lower bound.
+ * Requests per second and p99 of page 1 and of a filter, the whole export, and the effect of API load on shipping: commit → line
+ * with and without load. The load comes from this process on the same cores, so the results are a lower bound.
  */
 export async function api(): Promise<void> {
   const rig = new Rig();
@@ -32,7 +32,7 @@ export async function api(): Promise<void> {
       if (tries > 100) throw new Error('the API does not answer');
       await sleep(50);
     }
-    while (((await rig.status())?.sinks.auth?.looks?.postern?.id ?? 0) < ROWS) await sleep(200); // it goes over the year once
+    while (((await rig.status())?.sinks.auth?.looks?.postern?.id ?? 0) < ROWS) await sleep(200); // the sink reads the rows of the year once
     const ship = shipping(rig, recorder);
     console.log(`api: ${ROWS.toLocaleString('en')} rows, ${CLIENTS} clients at a time, ${SECONDS} s each`);
     await ship('without load');
@@ -88,7 +88,7 @@ export async function api(): Promise<void> {
   }
 }
 
-/** Commit of a failed login → complete line in what fail2ban reads. */
+/** Commit of a failed login → complete line in fail2ban's file. */
 function shipping(rig: Rig, recorder: ReturnType<Rig['open']>['recorder']) {
   let round = 0;
   return async (what: string): Promise<void> => {

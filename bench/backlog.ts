@@ -4,7 +4,7 @@ import { MB, Rig, usage } from './bench-fixture.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
 
-/** A backlog through both local sinks, beside `sqlite3 -json` dumping the same table. */
+/** A backlog through both local sinks, compared with a dump of the same table by `sqlite3 -json`. */
 export async function backlog(): Promise<void> {
   const rig = new Rig();
   try {
@@ -44,7 +44,7 @@ export async function backlog(): Promise<void> {
   }
 }
 
-/** A table of so many rows of several kinds. */
+/** A table with this many rows of several kinds. */
 export function fill(rig: Rig, rows: number): void {
   const { db, recorder } = rig.open();
   const first = Date.now() - rows * 100;

@@ -9,7 +9,7 @@ import Database from '#sqlite';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
-/** As bin/postern-auditd runs it. */
+/** The Node.js flags of bin/postern-auditd. */
 export const FLAGS = ['--max-semi-space-size=4'];
 
 export interface Status {
@@ -25,7 +25,7 @@ export interface Status {
   >;
 }
 
-/** A directory with a Postern database, a configuration, and the real daemon as a process of its own. */
+/** A directory with a Postern database, a configuration, and the real daemon as a separate process. */
 export class Rig {
   readonly directory = mkdtempSync(join(tmpdir(), 'postern-bench-'));
   readonly database = join(this.directory, 'posternproxy.db');
@@ -59,7 +59,7 @@ api: ${this.api}
     );
   }
 
-  /** The database, open for writing as Postern has it: WAL, synchronous as given. */
+  /** Opens the database for writing as Postern does: WAL, with the given synchronous mode. */
   open(synchronous: 'NORMAL' | 'FULL' = 'NORMAL') {
     const db = new Database(this.database);
     db.pragma('journal_mode = WAL');
@@ -99,7 +99,7 @@ api: ${this.api}
     });
   }
 
-  /** Stops the daemon and has it forget everything: the next one starts at the first row. */
+  /** Stops the daemon and deletes its state, so that the next one starts at the first row. */
   async forget(): Promise<void> {
     const { child } = this;
     this.child = null;

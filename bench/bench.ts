@@ -9,7 +9,7 @@ import { purge } from './purge.js';
 import { query } from './query.js';
 import { syslog } from './syslog.js';
 
-// Figures, not tests: these machines are shared. Each bench prints what it measured and a peer of the same run.
+// Measurements, not tests, as these machines are shared. Each bench prints its results beside a reference from the same run.
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   latency,
@@ -25,7 +25,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
 };
 
 const given = process.argv.slice(2);
-/** Directories of builds, which are measured in turns (light). */
+/** Directories of builds, which are measured in turn (light). */
 const builds = given.filter((word) => word.includes('/'));
 const wanted = given.filter((word) => !word.includes('/'));
 const unknown = wanted.filter((name) => BENCHES[name] === undefined);

@@ -9,14 +9,14 @@ import { percentile, Rig } from './bench-fixture.js';
 import { fill } from './query.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 2_000_000);
-/** Failures per situation, at most: one that ends earlier has fewer. */
+/** Most failures per situation. A situation that ends earlier has fewer. */
 const TRIALS = Number(process.env.BENCH_TRIALS ?? 100);
 const GOAL_MS = 1_000;
-/** A line that has not come by then does not come: the failure is no longer fresh. */
+/** After this time no line is written, as the failure is no longer fresh. */
 const LIMIT_MS = 55_000;
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
-/** Commit → line in fail2ban's file, in six situations in which the daemon has something else to do. */
+/** Commit → line in fail2ban's file, in six situations in which the daemon has other work. */
 export async function firstBan(): Promise<void> {
   const bench = new Bench();
   try {
@@ -72,7 +72,7 @@ class Bench {
     await this.during('retention run', running);
   }
 
-  /** A collector that takes everything and looks at nothing; its port. */
+  /** Starts a collector that reads and ignores everything. Returns its port. */
   private async collect(): Promise<number> {
     this.collector.bind(0, '127.0.0.1');
     await once(this.collector, 'listening');
@@ -99,7 +99,7 @@ class Bench {
     );
   }
 
-  /** A command, again and again until there are enough failures. */
+  /** Repeats a command until there are enough failures. */
   private async beside(what: string, words: readonly string[]): Promise<void> {
     const config = ['--config', join(this.rig.directory, 'config.yml')];
     let stopping = false;
@@ -115,7 +115,7 @@ class Bench {
     (child as ReturnType<typeof spawn> | null)?.kill('SIGKILL');
   }
 
-  /** Commits a failure from an address of its own; ms until a complete line has it. */
+  /** Commits a failure from a new address. Returns the ms until a complete line has it. */
   private async failure(): Promise<number> {
     const n = ++this.count;
     const address = `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`;
@@ -187,7 +187,7 @@ function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** What stands behind an offset; all of it where the file has become shorter: it is another one. */
+/** The contents after an offset. If the file has become shorter, it is another file, and all of it is returned. */
 function textFrom(path: string, offset: number): string {
   const size = sizeOf(path);
   const from = size < offset ? 0 : offset;

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-// So many servers in one process, each with a connection of its own: what a sink of type jetstream sends, as bytes, so that the servers, which
-// would be hosts of their own, cost next to nothing here. Arguments: host, port, servers, events a second of each, seconds. Prints the number
+// Simulates servers in one process, each with its own connection. They send the bytes of a jetstream sink, so that the servers, which
+// would be separate hosts, cost next to nothing here. Arguments: host, port, servers, events per second of each, seconds. Prints the number
 // of acknowledged events at the end.
 
 const [host = '', port = '0', servers = '0', rate = '0', seconds = '0'] = process.argv.slice(2);
@@ -11,7 +11,7 @@ const TICK_MS = 100;
 const PAD = JSON.stringify({ n: 'x'.repeat(120) });
 const DETAILS = JSON.stringify(PAD);
 const EACH = Math.max(1, Math.round((Number(rate) * TICK_MS) / 1_000));
-/** Unacknowledged events of a server; then it waits, as the sink does. */
+/** Most unacknowledged events of a server. Then it waits, as the sink does. */
 const WINDOW = 512;
 
 let sent = 0;
@@ -88,7 +88,7 @@ const all = Array.from({ length: Number(servers) }, (_, at) => new Server(`serve
 await sleep(500);
 const begin = performance.now();
 let ticks = 0;
-// Spread over the tick, as the clocks of so many hosts are.
+// Spread over the tick, like the clocks of many hosts.
 const SLICES = 10;
 const ends = Number(seconds) * 1_000;
 for (;;) {

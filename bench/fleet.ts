@@ -19,7 +19,7 @@ interface HubStatus {
   };
 }
 
-/** Simulated servers against one NATS server and one hub: throughput, lag, and what each part costs. All of it on this machine. */
+/** Simulated servers with one NATS server and one hub, all on this machine: throughput, lag, and the cost of each part. */
 export async function fleet(): Promise<void> {
   if (spawnSync('nats-server', ['--version']).status !== 0) {
     console.log('fleet: nats-server is not installed (apt-get install nats-server)');
@@ -130,7 +130,7 @@ fail2ban: { bans: ${directory}/bans/bans.log }
   }
 }
 
-/** Seconds of CPU that a process has used; null if it is gone. */
+/** CPU seconds of a process; null if it has ended. */
 function cpuOf(pid: number): number | null {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];

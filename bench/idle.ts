@@ -10,7 +10,7 @@ export async function idle(): Promise<void> {
     const { db, recorder } = rig.open();
     for (let n = 0; n < 1_000; n++) recorder.record({ action: 'auth.login_success', details: { n } });
     const pid = await rig.start();
-    await sleep(20_000); // past the start, and past V8's tidying up after it
+    await sleep(20_000); // until the start and V8's garbage collection after it are over
     const before = usage(pid);
     await sleep(SECONDS * 1_000);
     const after = usage(pid);

@@ -17,15 +17,15 @@ import Database from '#sqlite';
 import { MB, percentile, usage } from './bench-fixture.js';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
-/** V8 runs its first full collection of an idle process within these; memory before that is shown too. */
+/** V8 runs its first full collection of an idle process within this time. Memory before that is shown too. */
 const SETTLE_SECONDS = Number(process.env.BENCH_SETTLE ?? 150);
 const IDLE_SECONDS = 60;
 const PORT = Number(process.env.BENCH_PORT ?? 28_281);
-/** Nothing inherited: NODE_EXTRA_CA_CERTS alone costs each start 80 ms of CPU and 2 MB. */
+/** An environment without inherited variables: NODE_EXTRA_CA_CERTS alone costs each start 80 ms of CPU and 2 MB. */
 const ENV = { PATH: process.env.PATH ?? '/usr/bin:/bin', HOME: '/nonexistent' };
 const COMMANDS = ['status', 'query', 'check'] as const;
 
-/** A build, started as an installation starts it: by bin/postern-auditd, with the Node.js that NODE names. */
+/** A build, started like an installation: with bin/postern-auditd and the Node.js in NODE. */
 class Program {
   readonly bin: string;
 
@@ -43,7 +43,7 @@ class Program {
   }
 }
 
-/** A running daemon with a database, a state and a control socket of its own. */
+/** A running daemon with its own database, state and control socket. */
 class Daemon {
   private constructor(
     private readonly child: ChildProcess,
@@ -160,8 +160,8 @@ async function measureIdle(programs: readonly Program[], all: Figures[], directo
 }
 
 /**
- * What the daemon takes while nothing happens, and what starting takes: of this build, or of several in turns (A B A B …), so that before
- * and after come from one run. Prints Markdown; medians.
+ * The cost of an idle daemon and of a start, for this build or several in turn (A B A B …), so that before
+ * and after come from one run. Prints medians as Markdown.
  *
  * @param builds directories with bin/, dist/ and node_modules/; none: this one
  */

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createRecorder } from 'postern-auditd/recorder';
 import Database from '#sqlite';
 
-// Postern, as a process of its own: a commit of one row each 5 ms, with a busy time-out of 100 ms. Each message to it
-// asks for the figures since the last one.
+// Stands for Postern in a separate process: a commit of one row every 5 ms, with a busy timeout of 100 ms. Each message to it
+// requests the figures since the last one.
 
 const EVERY_MS = 5;
 const [path = '', synchronous = 'FULL'] = process.argv.slice(2);

@@ -8,27 +8,27 @@ import { createAuditTable } from 'postern-auditd/recorder';
 import { MB, percentile, Rig } from './bench-fixture.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 200_000);
-/** `BENCH_SYNCHRONOUS=FULL`: that mode alone. */
+/** `BENCH_SYNCHRONOUS=FULL` runs only that mode. */
 const MODES = (['FULL', 'NORMAL'] as const).filter(
   (mode) => (process.env.BENCH_SYNCHRONOUS ?? mode) === mode,
 );
-/** So long the writer is alone at first, and then again and again: these machines are not equally fast all the time. */
+/** How long the writer runs alone, at first and repeatedly, as the speed of these machines varies. */
 const ALONE_MS = 20_000;
 const ROUND_MS = 60_000;
 const PAUSE_MS = 6_000;
-/** `BENCH_SECONDS`: the purge is ended after these, in each mode. */
+/** `BENCH_SECONDS` stops the purge after this time, in each mode. */
 const MOST_MS = Number(process.env.BENCH_SECONDS ?? Number.POSITIVE_INFINITY) * 1_000;
 const IN_ARCHIVE = 100_000;
-/** src/, compiled one by one (npm run prebench): dist/ is a bundle. */
+/** src/ compiled file by file (npm run prebench), because dist/ is a bundle. */
 const MODULES = resolve(import.meta.dirname, '../modules');
 
-/** Of the writer: what its commits took, in milliseconds, and how many met a lock for 100 ms. */
+/** Durations of the writer's commits in milliseconds, and how many met a lock for 100 ms. */
 interface Figures {
   readonly took: number[];
   busy: number;
 }
 
-/** What is used of src/. */
+/** The parts of src/ that this bench uses. */
 interface Manifest {
   readonly sequence: number;
   readonly sha256: string;
@@ -56,8 +56,8 @@ interface Modules {
 }
 
 /**
- * A purge of BENCH_ROWS rows (2,000,000 for the promise) beside a writer of 200 commits/s that waits for a lock for 100 ms at most: its commits
- * with and without it in turn, and how long the purge held the lock.
+ * A purge of BENCH_ROWS rows (2,000,000 for the guarantee) beside a writer of 200 commits/s that waits at most 100 ms for a lock. It measures
+ * the commits with and without the purge in turn, and how long the purge held the lock.
  */
 export async function purge(): Promise<void> {
   for (const synchronous of MODES) await purgeBeside(synchronous);
@@ -89,13 +89,13 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
     modules.parseConfig(text, configPath).source,
     `${rig.directory}/archive`,
   );
-  // Only now: beside one that waits to write the WAL of the filling would never be begun anew.
+  // Not earlier: a waiting writer would keep SQLite from restarting the WAL of the filling.
   const writer = fork(join(import.meta.dirname, 'purge-writer.js'), [rig.database, synchronous], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const alone: Figures = { took: [], busy: 0 };
   const beside: Figures = { took: [], busy: 0 };
-  /** Adds what was since the last time. */
+  /** Adds the figures since the last call. */
   const note = async (figures: Figures | null): Promise<void> => {
     writer.send('figures');
     const [said] = (await once(writer, 'message')) as [Figures];
@@ -152,7 +152,7 @@ async function purgeBeside(synchronous: 'FULL' | 'NORMAL'): Promise<void> {
   }
 }
 
-/** Archives of all rows. @returns the pieces in which the purge is asked for them */
+/** Archives all rows. @returns the requests to the purge, one for each part */
 async function archiveAll(
   db: Database.Database,
   { TableRows, createArchive }: Modules,
@@ -186,7 +186,7 @@ async function archiveAll(
   return pieces;
 }
 
-/** Rows of two years ago, with every column and index. */
+/** Rows from two years ago, with every column and index. */
 function fill(db: Database.Database): void {
   const insert = db.prepare(
     `INSERT INTO audit_log (created_at, user_id, user_name, user_email, action, resource_type, resource_id, details, ip_address, server)

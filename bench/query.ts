@@ -10,10 +10,10 @@ const PER_PAGE = 50;
 const FAR = 1_000;
 const YEAR_MS = 31_536_000_000;
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
-/** src/, compiled one by one (npm run prebench): dist/ is a bundle. */
+/** src/ compiled file by file (npm run prebench), because dist/ is a bundle. */
 const MODULES = resolve(import.meta.dirname, '../modules');
 
-/** What is used of query/engine.ts and filter.ts. */
+/** The parts of query/engine.ts and filter.ts that this bench uses. */
 interface Engine {
   page(request: object): unknown;
   close(): void;
@@ -25,7 +25,7 @@ interface FilterModule {
   readonly parseFilter: (input: object, now: number) => object;
 }
 
-/** A filter, and the SQL with which somebody at the shell would get its first page. */
+/** A filter, and the SQL that gives its first page at the shell. */
 const FILTERS: ReadonlyArray<readonly [Readonly<Record<string, string>>, string]> = [
   [{}, ''],
   [{ resource_type: 'certificate' }, "WHERE resource_type = 'certificate'"],
@@ -41,12 +41,12 @@ const FILTERS: ReadonlyArray<readonly [Readonly<Record<string, string>>, string]
   [{ user: 'nobody' }, "WHERE user_name = 'nobody'"],
 ];
 
-/** First pages, page 1,000 and an export, beside the sqlite3 shell with the same SQL. BENCH_ROWS rows; 10 million for the promise. */
+/** First pages, page 1,000 and an export, compared with the sqlite3 shell and the same SQL. BENCH_ROWS rows; 10 million for the guarantee. */
 export async function query(): Promise<void> {
   const rig = new Rig();
   const { QueryEngine } = (await import(join(MODULES, 'query/engine.js'))) as EngineModule;
   const { parseFilter } = (await import(join(MODULES, 'query/filter.js'))) as FilterModule;
-  const { db } = rig.open(); // stays open, as Postern's is
+  const { db } = rig.open(); // stays open, like Postern's
   try {
     createAuditTable(db);
     fill(db);
@@ -68,10 +68,10 @@ export async function query(): Promise<void> {
     for (const [input, where] of FILTERS) {
       const filter = parseFilter(input, Date.now());
       const page = () => timed(() => engine.page({ ...request, filter, page: 1 }));
-      const once = page(); // may have to make the map of times (src/query/plan/zone-map.ts)
+      const once = page(); // may have to build the zone map (src/query/plan/zone-map.ts)
       const first = Array.from({ length: TIMES }, page);
       const farPage = () => timed(() => engine.page({ ...request, filter, page: FAR, count: 'none' }));
-      const [farOnce, far] = [farPage(), farPage()]; // the first may have to make the map
+      const [farOnce, far] = [farPage(), farPage()]; // the first may have to build the map
       const cpu = first.map((one) => one.cpu).sort((a, b) => a - b);
       const shell = inShell(
         rig.database,
@@ -113,7 +113,7 @@ function exportAll(rig: Rig, format: string): void {
   );
 }
 
-/** Milliseconds by the clock, and of CPU: the machines are shared. */
+/** Elapsed and CPU milliseconds, as the machines are shared. */
 function timed(work: () => unknown): { wall: number; cpu: number } {
   const before = process.cpuUsage();
   const begin = performance.now();
@@ -135,14 +135,14 @@ function endOf(path: string): string {
   }
 }
 
-/** By the shell's own timer, without its start: `Run Time: real 0.012 …` */
+/** The time by the shell's own timer, without its start: `Run Time: real 0.012 …` */
 function inShell(database: string, sql: string, mode = '-list'): number {
   const output = join(`${database}.out`);
   const { stdout, status, stderr } = spawnSync('sqlite3', ['-readonly', mode, database], {
     input: `.timer on\n.output ${output}\n${sql};\n.output stdout\n`,
     encoding: 'utf8',
   });
-  // What is written may be longer than a string can be.
+  // The output may exceed the longest string.
   const text = `${stdout}${endOf(output)}`;
   rmSync(output, { force: true });
   const [, seconds] = /Run Time: real ([\d.]+)/.exec(text) ?? [];

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 
-// Counts syslog messages over TCP: octet counting (RFC 6587 3.4.1) or lines, told by the first byte. A process of its own,
-// so that what it costs is not the sender's. Prints its port, and a line when EXPECTED messages have come.
+// Counts syslog messages over TCP. The first byte decides between octet counting (RFC 6587 3.4.1) and lines. A separate process,
+// so that its cost is not the sender's. Prints its port, and a line when EXPECTED messages have arrived.
 
 const expected = Number(process.env.EXPECTED ?? 0);
 let count = 0;
@@ -17,7 +17,7 @@ function counted(messages: number): void {
 }
 
 const server = createServer((socket) => {
-  let skip = 0; // bytes of the present message that are still to come
+  let skip = 0; // bytes of the current message that have not arrived
   let digits = '';
   let lines: boolean | null = null;
   socket.on('data', (data) => {

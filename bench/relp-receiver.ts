@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 
-// Counts syslog messages over RELP and answers each, as soon as all of it has come. A process of its own, so that what it
-// costs is not the sender's. Prints its port, and a line when EXPECTED messages have come.
+// Counts syslog messages over RELP and acknowledges each as soon as it is complete. A separate process, so that its
+// cost is not the sender's. Prints its port, and a line when EXPECTED messages have arrived.
 
 const expected = Number(process.env.EXPECTED ?? 0);
 const OFFERS = '200 OK\nrelp_version=0\nrelp_software=bench\ncommands=syslog';

@@ -9,7 +9,7 @@ import { fill } from './backlog.js';
 import { MB, Rig, usage } from './bench-fixture.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
-/** Lines that are written at once: a text of V8 has 512 MB at most. */
+/** Lines written at once, as V8's longest string has 512 MB. */
 const CHUNK = 100_000;
 const RSYSLOGD = '/usr/sbin/rsyslogd';
 const IMRELP = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu'].map(
@@ -24,8 +24,8 @@ interface Receiver {
 }
 
 /**
- * A backlog from the table over TCP and over RELP to counting receivers, beside rsyslog sending the same number of ready-made lines; and
- * over RELP to rsyslog, which is then what is measured as much as we are.
+ * A backlog from the table over TCP and RELP to counting receivers, beside rsyslog sending the same number of ready-made lines. It is also
+ * sent over RELP to rsyslog, whose speed then counts as much as ours.
  */
 export async function syslog(): Promise<void> {
   const rig = new Rig();
@@ -43,7 +43,7 @@ export async function syslog(): Promise<void> {
   }
 }
 
-/** @param all seconds from the first message to the last; left out: from the start to the last cursor */
+/** @param all seconds from the first message to the last; default: from the start to the last cursor */
 async function ours(rig: Rig, transport: string, port: number, what: string, all?: Promise<number>) {
   rig.configure(
     `  siem: { type: syslog, transport: ${transport}, targets: ["127.0.0.1:${port}"], start: beginning }`,

@@ -1,10 +1,10 @@
-// Makes dist/: the program as a few files instead of 400 of ours and as many of its packages. A start reads and compiles far less, and
-// what only some processes need stays in files of its own, which `import()` loads.
+// Creates dist/: the program in a few files instead of 400 of ours and as many of its packages. A start reads and compiles far less, and
+// code that only some processes need stays in separate files, which `import()` loads.
 //
 //   node scripts/build.js [DIRECTORY]    default: dist
 //
-// Names and lines stay, for stack traces and profiles: shorter ones save no more memory (measured). Comments go, and other characters than
-// ASCII are escaped: V8 keeps the source, and in two bytes a character if there is one of them. Types are checked by `npm run typecheck`.
+// Names and lines are kept for stack traces and profiles; minifying them saves no more memory (measured). Comments are removed, and characters
+// outside ASCII are escaped: V8 keeps the source, with two bytes per character if it has one of them. `npm run typecheck` checks types.
 import { chmodSync, readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { rolldown } from 'rolldown';
@@ -12,7 +12,7 @@ import { rolldown } from 'rolldown';
 const root = resolve(import.meta.dirname, '..');
 const directory = resolve(process.argv[2] ?? join(root, 'dist'));
 
-/** What is started or imported by its name: the command, threads, a child process, and what package.json exports. */
+/** Files that are started or imported by name: the command, threads, a child process, and the exports of package.json. */
 const ENTRIES = [
   'cli',
   'load-sqlite',
@@ -21,7 +21,7 @@ const ENTRIES = [
   'retention/worker',
   'retention/purge/process',
 ];
-/** Native code, which each machine has its own of; load-sqlite.ts and load-unix-datagrams.ts look for it in node_modules. */
+/** Native code, which differs between machines. load-sqlite.ts and load-unix-datagrams.ts look for it in node_modules. */
 const NATIVE = ['better-sqlite3', 'better-sqlite3-napi', 'node-unix-socket'];
 
 const bundle = await rolldown({
@@ -37,7 +37,7 @@ const { output } = await bundle.write({
   minify: { compress: false, mangle: false, codegen: { removeWhitespace: false, asciiOnly: true } },
   comments: { legal: true, jsdoc: false, annotation: false },
   entryFileNames: '[name].js',
-  // The hash keeps a running process from loading a part of another build: it finds none, and says so.
+  // The hash keeps a running process from loading a part of another build. Instead the import fails.
   chunkFileNames: '[name]-[hash].js',
 });
 await bundle.close();

@@ -1,5 +1,5 @@
-// Makes docs/screenshots/: the real daemon with a week of a small company's events in a temporary directory, photographed in
-// Chromium. What fail2ban would answer is written down here, so that it needs neither root nor a jail.
+// Creates docs/screenshots/ from the real daemon, with a week of a small company's events in a temporary directory, with
+// Chromium. fail2ban's answers are fixed in this file, so that it needs neither root nor a jail.
 //
 //   npm run screenshots [-- DIRECTORY]      default: docs/screenshots; CHROMIUM names another browser than /usr/bin/chromium
 import { spawn } from 'node:child_process';
@@ -40,7 +40,7 @@ function controlRequest(socketPath, method, path, body) {
   });
 }
 
-/** The same numbers each time. */
+/** Random numbers that are the same in each run. */
 let seed = 4711;
 function random() {
   seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
@@ -132,7 +132,7 @@ function week() {
   return [...events, ...attacks, { ...UPDATE, time: now - 3 * MINUTE }].sort((a, b) => a.time - b.time);
 }
 
-/** As fail2ban-client prints it. */
+/** Writes a stand-in for fail2ban-client, with its output format. */
 function stubFail2ban(directory) {
   const text = (ms) =>
     new Date(ms - new Date(ms).getTimezoneOffset() * MINUTE).toISOString().slice(0, 19).replace('T', ' ');
@@ -149,7 +149,7 @@ esac
   chmodSync(join(directory, 'fail2ban-client'), 0o755);
 }
 
-/** A collector that takes everything. */
+/** A collector that accepts everything. */
 function collector() {
   return new Promise((done) => {
     const server = createServer((socket) => socket.resume());

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 
 const PARTS = ['output', 'platform', 'database', 'identity', 'program', 'service', 'fail2ban', 'purge'];
 
-/** What a line of bash prints that can call the functions of install/. */
+/** Runs a line of bash that can call the functions of install/. Returns its output. */
 export function bash(
   line: string,
   options: { args?: readonly string[]; env?: NodeJS.ProcessEnv } = {},

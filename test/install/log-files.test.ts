@@ -29,7 +29,7 @@ function make(): { status: number | null; said: string } {
   return { status: ran.status, said: ran.stderr };
 }
 
-/** The pair as the daemon takes it over. */
+/** The pair of files as the daemon finds it. */
 function taken() {
   return new FilePair({ directory, mode: 0o640, group: null }, realDisk).list();
 }
@@ -53,7 +53,7 @@ it.skipIf(process.geteuid?.() !== 0)('gives them the mode and the group that the
     [0o644, daemon],
   ]);
   for (const name of PAIR) rmSync(join(directory, name));
-  // A group that is not there costs nobody the files.
+  // A missing group does not prevent the files.
   expect(ran('no-such-group')).toMatchObject({
     status: 0,
     stderr: expect.stringContaining('keeps its group'),

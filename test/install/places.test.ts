@@ -51,7 +51,7 @@ describe.skipIf(!canMount)('the check of disks before any change', () => {
   });
   afterAll(() => rmSync(base, { recursive: true, force: true }));
 
-  /** What `line` says with a tmpfs of these options in the place of /opt. */
+  /** The output of `line` with a tmpfs of these options in place of /opt. */
   function on(options: string, line: string): string {
     const target = join(base, 'opt');
     mkdirSync(target, { recursive: true });

@@ -8,7 +8,7 @@ let home: string;
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), 'postern-put-back-'));
   mkdirSync(join(home, 'opt/bin'), { recursive: true });
-  // The version before: it refuses a key that it does not know.
+  // The previous version rejects a key that it does not know.
   writeFileSync(join(home, 'opt/bin/postern-auditd'), '#!/bin/sh\n! grep -q enabled "$3"\n', { mode: 0o755 });
   writeFileSync(join(home, 'config.before'), 'fail2ban: {}\n');
 });

@@ -15,7 +15,7 @@ describe.skipIf(!isRoot)('the writers of a file that root uses', () => {
   });
   afterAll(() => rmSync(base, { recursive: true, force: true }));
 
-  /** A file below a directory of its own. */
+  /** A file in a separate directory. */
   function file(name: string, directory: [number, number, number], own: [number, number, number]): string {
     const [path, inside] = [join(base, name), join(base, name, 'posternproxy.db')];
     mkdirSync(path);

@@ -14,7 +14,7 @@ const unit = readFileSync('systemd/postern-auditd.service', 'utf8');
 const scratch = mkdtempSync(join(tmpdir(), 'pa-unit-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
 
-/** What systemd-analyze says of a unit, with a drop-in's text behind its own. */
+/** The exposure level that systemd-analyze reports for a unit with a drop-in. */
 function exposure(dropIn: string, text = unit): number {
   const file = join(scratch, 'postern-auditd.service');
   writeFileSync(file, `${text.replace(/\[Install\][\s\S]*/, '')}\n${dropIn}`);
@@ -52,7 +52,7 @@ it.skipIf(!there).each(['User=posternproxy\nGroup=posternproxy', 'User=root\nGro
 
 it.skipIf(!there).each(readdirSync('systemd'))('systemd knows every directive of %s', (name) => {
   const root = mkdtempSync(join(scratch, 'verify-'));
-  // Programs that are there on the machine of the test: only directives are judged.
+  // /bin/true exists on every machine, so only the directives are checked.
   for (const each of readdirSync('systemd')) {
     const text = readFileSync(join('systemd', each), 'utf8');
     writeFileSync(join(root, each), text.replace(/^(ExecStart|ExecReload)=.*$/gm, '$1=/bin/true'));

@@ -18,9 +18,9 @@ const ROOT = resolve(import.meta.dirname, '../..');
 let directory: string | null = null;
 
 /**
- * src/ as it is now, as JavaScript, for threads and processes of their own: a `dist/` may be older. Types are not checked.
+ * Compiles the current src/ to JavaScript for separate threads and processes, because `dist/` may be older. Types are not checked.
  *
- * @returns the directory that stands for `dist/`; everybody may read it
+ * @returns the directory in place of `dist/`; everybody may read it
  */
 export function compiled(): string {
   if (directory !== null) return join(directory, 'dist');
@@ -42,7 +42,7 @@ export function compiled(): string {
     mkdirSync(dirname(to), { recursive: true, mode: 0o755 });
     writeFileSync(to, outputText);
   }
-  copyFileSync(join(ROOT, 'package.json'), join(directory, 'package.json')); // the version is read from it
+  copyFileSync(join(ROOT, 'package.json'), join(directory, 'package.json')); // the program reads its version from it
   symlinkSync(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
   chmodSync(directory, 0o755);
   return dist;

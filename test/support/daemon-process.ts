@@ -8,10 +8,10 @@ import type { DaemonStatus } from '../../src/control/status.js';
 
 export const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 
-/** What an error shows of a daemon's output. */
+/** Longest part of a daemon's output in an error. */
 const SHOWN = 50_000;
 
-/** The compiled daemon as a process of its own, with its own directory. */
+/** The compiled daemon in a separate process, with its own directory. */
 export class DaemonProcess {
   readonly directory: string;
   readonly configPath: string;
@@ -21,9 +21,9 @@ export class DaemonProcess {
 
   constructor(
     readonly name: string,
-    /** A command that runs the daemon in its own way, such as `ip netns exec …`. */
+    /** A command that runs the daemon, such as `ip netns exec …`. */
     private readonly wrapper: readonly string[] = [],
-    /** Added to the environment of the tests. */
+    /** Variables in addition to the environment of the tests. */
     private readonly env: Readonly<Record<string, string>> = {},
   ) {
     this.directory = mkdtempSync(join(tmpdir(), `postern-${name}-`));
@@ -51,7 +51,7 @@ export class DaemonProcess {
       });
   }
 
-  /** Null while it does not answer. */
+  /** The status; null while the daemon does not answer. */
   async status(): Promise<DaemonStatus | null> {
     try {
       return (await controlRequest(this.control, 'GET', '/status')) as DaemonStatus;
@@ -60,7 +60,7 @@ export class DaemonProcess {
     }
   }
 
-  /** Waits for a status. Fails, with the last status and the output, if the process ends or the time is over. */
+  /** Waits for a status. If the process ends or the time limit is reached, it fails with the last status and the output. */
   async until(
     wanted: (status: DaemonStatus) => boolean,
     what: string,

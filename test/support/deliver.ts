@@ -4,7 +4,7 @@ import { type Encoder, encode } from '../../src/sinks/messages.js';
 import type { Batch, Delivered, MessageBatch, OnProgress, Sink } from '../../src/sinks/sink.js';
 import type { PageOfRows, RowConsumer } from '../../src/source/source.js';
 
-/** Gives a sink events, in the form that it takes. */
+/** Delivers events to a sink in the form that it accepts. */
 export function deliverEvents(
   sink: Sink,
   { events, ...origin }: Batch,
@@ -14,12 +14,12 @@ export function deliverEvents(
   return deliverRows(sink, origin, rowsFor(sink, events), signal, onProgress);
 }
 
-/** The batch as a session gets it, formatted as given. */
+/** The batch in the form of a session, in the given format. */
 export function messageBatch({ events, ...origin }: Batch, format: Encoder['format']): MessageBatch {
   return { ...origin, messages: encode({ key: 'test', format, last: () => '', end: '' }, events) };
 }
 
-/** What a source returns that has read these events, having given them to the consumer if there is one. */
+/** Gives the events to the consumer if there is one, and returns the result of a source that has read them. */
 export function readBy(
   consumer: RowConsumer | undefined,
   events: readonly AuditEvent[],

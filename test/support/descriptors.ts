@@ -1,13 +1,13 @@
 import { readdirSync, readlinkSync } from 'node:fs';
 
-/** What the descriptors of a process are open on, as /proc names it. Those that were closed meanwhile are left out. */
+/** The files that a process has open, as in /proc. Descriptors that were closed meanwhile are omitted. */
 export function openFiles(pid: number | 'self'): string[] {
   const directory = `/proc/${pid}/fd`;
   return readdirSync(directory).flatMap((descriptor) => {
     try {
       return [readlinkSync(`${directory}/${descriptor}`)];
     } catch {
-      return []; // the one of readdir itself, too
+      return []; // also for the descriptor of readdir itself
     }
   });
 }

@@ -2,8 +2,8 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import Database from '../../src/load-sqlite.js';
 
 /**
- * Leaves a database in the middle of a transaction, as a kill does: the table has the rows 1 to 500 with the value `before`, and in
- * part they say `after`. At the end of its journal stands the name of a super-journal, which SQLite deletes when it has rolled back.
+ * Leaves a database in the middle of a transaction, as a kill does. The table has the rows 1 to 500 with the value `before`, and some
+ * already have `after`. Its journal ends with the name of a super-journal, which SQLite deletes after the rollback.
  */
 export function prepareHotJournal(database: string, superJournal: string | null, table = 't'): void {
   const scratch = `${database}.scratch`;

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 
 /**
- * True if the program runs here. Where it doesn't, says so, and throws where `CI` is set: a test that needs it must
+ * True if the program runs here. Otherwise it prints a warning, and throws if `CI` is set: a test that needs it must
  * not be skipped there.
  */
 export function installed(program: string, debianPackage: string): boolean {

@@ -1,7 +1,7 @@
 import { relative } from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** They run for a minute or more: as the last ones they would run alone. */
+/** Files that run for a minute or more. As the last ones they would run alone. */
 const LONG = [
   'test/daemon/kill.test.ts',
   'test/sinks/syslog/daemon-kills.test.ts',
@@ -11,10 +11,10 @@ const LONG = [
   'test/commands/silence.test.ts',
 ];
 
-/** Files of the project unit for each of the project host, so that two of these run at once, seldom three: each boots hosts of its own. */
+/** Files of the project unit for each of the project host. So two host files run at once, seldom three; each boots separate hosts. */
 const BETWEEN_HOSTS = 9;
 
-/** Files of tests that boot hosts among the others: those wait most of the time, and the others use the processor meanwhile. */
+/** Mixes the files that boot hosts with the others: host tests wait most of the time, and the others use the processor meanwhile. */
 export class MixedSequencer extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);

@@ -9,14 +9,14 @@ export interface Identity {
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
-/** The topmost directory on the way to the checkout that others may not pass, as /root is on a Debian. */
+/** The topmost directory above the checkout that others may not enter, such as /root on Debian. */
 function closed(path: string): string | null {
   const above = dirname(path);
   const higher = above === path ? null : closed(above);
   return higher ?? ((statSync(path).mode & 0o001) === 0 ? path : null);
 }
 
-/** In a mount namespace of its own: the checkout has its name still, but what is closed above it is another directory. */
+/** In a separate mount namespace, the checkout keeps its path, but another directory replaces the closed one above it. */
 const OPENED = [
   'set -e',
   'checkout=$0 closed=$1 aside=$2; shift 2',

@@ -9,10 +9,10 @@ import Database from '../../src/load-sqlite.js';
 import { COLUMNS } from '../../src/recorder/audit-table.js';
 import { createOwnSource, type OwnSource } from '../../src/source/auditd-source.js';
 
-// Rows have a class of their own in the daemon, some members of which are accessors. An object literal in its place has hidden
-// faults, so events of tests are read from a real table by the reader itself.
+// In the daemon, rows have a class of their own with some accessors. Object literals in its place have hidden
+// faults, so the reader itself reads the events of tests from a real table.
 
-/** What stands in a row; NULL where it is left out. */
+/** The columns of a row; an omitted one is NULL. */
 export type TestRow = { readonly [Column in (typeof COLUMNS)[number]]?: unknown };
 
 export interface ReadOptions {
@@ -20,16 +20,16 @@ export interface ReadOptions {
   readonly timeline?: number;
   /** Row id. */
   readonly sequence?: number;
-  /** `event.id`; else it is made from the row. */
+  /** `event.id`; default: computed from the row. */
   readonly id?: string;
   readonly ingested?: number;
   /** The name of this server. */
   readonly server?: string;
-  /** The row is of another server. */
+  /** Whether the row is from another server. */
   readonly foreign?: boolean;
-  /** The row is a later version of this one. */
+  /** Id of the row of which this one is a later version. */
   readonly revisionOf?: number | null;
-  /** Of a version: the word that stands in the row that it is of. */
+  /** For a version: the current action of the edited row. */
   readonly revisedAction?: string | null;
   readonly classify?: Classifier;
   readonly redact?: Redactor;
@@ -56,7 +56,7 @@ function table(): Database {
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   db = new Database(join(directory, 'posternproxy.db'));
   db.pragma('synchronous = OFF');
-  // Without types: a column then holds whatever a program wrote.
+  // Columns without types keep any value that a program wrote.
   db.exec(
     `CREATE TABLE audit_log (id INTEGER PRIMARY KEY AUTOINCREMENT, ${COLUMNS.join(', ')}, revision_of, revised_action)`,
   );
@@ -84,7 +84,7 @@ function sourceFor(name: SourceName, server: string, foreign: boolean): OwnSourc
   return made;
 }
 
-/** The event of a row that was written into a table and read from it. */
+/** Writes a row into a table and reads its event. */
 export function readRow(row: TestRow, options: ReadOptions = {}): AuditEvent {
   const {
     source = 'postern',
@@ -109,12 +109,12 @@ export function readRow(row: TestRow, options: ReadOptions = {}): AuditEvent {
     .run(values);
   const event = sourceFor(source, server, foreign).row(current.sequence, current.timeline);
   if (event === null) throw new Error('the row is not there');
-  // They are read when first asked for, and the next row may have another redactor.
+  // Details are parsed on first use, and the next row may have another redactor.
   void event.details;
   return event;
 }
 
-/** Another event, from a row that would say of itself what is changed. What no row can say comes as the reader reads it. */
+/** A changed copy of an event, from a row with the changed values. A value that no row can have is read as the reader does. */
 export function readBack(event: AuditEvent, changes: EventChanges = {}): AuditEvent {
   const {
     source,

@@ -2,7 +2,7 @@ import { relative } from 'node:path';
 import type { UserConsoleLog } from 'vitest';
 import type { Reporter, TestModule, Vitest } from 'vitest/node';
 
-/** Says at the end what could not run here and what it wants: between thousands of lines nobody sees it. In CI such tests fail instead. */
+/** Lists at the end the skipped tests and what they need, as nobody sees it among thousands of lines. In CI such tests fail instead. */
 export class SkipsReporter implements Reporter {
   private root = process.cwd();
   private readonly reasons = new Set<string>();

@@ -11,7 +11,7 @@ if (statement.reader) for (const row of statement.raw().all()) console.log(row.j
 else statement.run();
 `;
 
-/** What another process sees or does in a database. Not by the sqlite3 shell, which not every machine has. */
+/** Runs SQL in another process, without the sqlite3 shell, which not every machine has. */
 export function inAnotherProcess(path: string, sql: string): string {
   return execFileSync(process.execPath, ['--input-type=module', '-e', PROGRAM, path, sql], {
     encoding: 'utf8',
