@@ -17,7 +17,7 @@ export type { PageResult, PageText } from './page.js';
 export interface QueryServiceOptions extends QueryOptions {
   /** Milliseconds that a page or stats may take; default 30 s. */
   readonly timeLimit?: number;
-  /** How much lower the thread's priority is than that of the process, in steps of `nice`; left out: the same priority. */
+  /** How much lower the thread's priority is than that of the process, in steps of `nice`; omitted: the same priority. */
   readonly nice?: number;
   /** The compiled worker.js, where it is not that of the program. */
   readonly worker?: URL;

@@ -6,7 +6,7 @@ import { resourceNames } from '../../src/audit/event-catalog.js';
 const classify = createClassifier();
 const canonical = new Set(catalog.map(({ action }) => action));
 
-describe('a kind of event', () => {
+describe('the classified event', () => {
   it.each<[string, string | null, string]>([
     ['auth.login_failure', null, 'auth.login_failure'],
     ['auth.login_failure', 'proxy_host', 'auth.login_failure'],
@@ -178,7 +178,7 @@ describe('a kind of event', () => {
         expect(type.action).toMatch(/^[a-z0-9_]{1,64}\.[a-z0-9_]{1,64}$/);
         if (type.action === 'auth.login_failure') {
           expect(action).toMatch(/^[a-z][a-z_. -]*$/);
-          // The two words may stand in two columns: action `login`, resource_type `failed`.
+          // The two words may be in two columns: action `login`, resource_type `failed`.
           const words = `${action} ${resourceType ?? ''}`;
           expect(words).toMatch(/fail/);
           expect(words).toMatch(/login|auth/);
@@ -190,7 +190,7 @@ describe('a kind of event', () => {
   });
 });
 
-describe('spellings of the configuration', () => {
+describe('configured spellings', () => {
   const own = createClassifier({
     'auth.login_failure': ['signin_denied_by_policy', 'sso.denied', 'Anmeldung fehlgeschlagen', 'échec'],
     'proxy_host.update': ['login'],
@@ -217,7 +217,7 @@ describe('spellings of the configuration', () => {
   });
 });
 
-describe('the memory of the classifier', () => {
+describe('the cache of the classifier', () => {
   it('hostile input does not grow the cache of the classifier', () => {
     const busy = createClassifier();
     const login = busy('login_failed', 'user');

@@ -11,7 +11,7 @@ function masked(value: unknown, by = redact): unknown {
   return JSON.parse(by(JSON.stringify(value)) ?? 'null') as unknown;
 }
 
-describe('a key of a secret', () => {
+describe('secret keys', () => {
   it.each([
     'password',
     'Password',
@@ -194,7 +194,7 @@ describe('a key of a secret', () => {
   });
 });
 
-describe('a secret under whatever name', () => {
+describe('secrets in texts', () => {
   it.each<[string, string, string]>([
     ['a private key', 'x -----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY----- y', 'x *** y'],
     ['a truncated private key', '-----BEGIN PRIVATE KEY-----\nMIIB', '***'],

@@ -54,7 +54,7 @@ const piece = fc.constantFrom(
   ...['\ud800', '\udc00', '😀', '__proto__', '\ufeff', 'x'],
 );
 
-describe('what is taken for canonical JSON', () => {
+describe('canonical JSON', () => {
   it('canonical JSON is equal after parsing and writing, whatever its structure', () => {
     let yes = 0;
     fc.assert(

@@ -6,7 +6,7 @@ import { isTimeZone, TimeZone } from '../../src/audit/time-zone.js';
 const utc = (text: string) => new Date(text).getTime();
 const inZone = (text: unknown, zone: string) => parseTime(text, TimeZone.of(zone));
 
-describe('a time without a zone, where one is set', () => {
+describe('times without a zone, if one is configured', () => {
   it.each<[string, unknown, string]>([
     ['Europe/Berlin', '2026-11-30 13:00:00', '2026-11-30T12:00:00Z'],
     ['Europe/Berlin', '2026-07-01 14:00:00', '2026-07-01T12:00:00Z'],

@@ -2,9 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { expect } from 'vitest';
 
 /**
- * What is generated stands in the repository and must be up to date; UPDATE_DOCS=1 writes it.
+ * Checks that generated text in the repository is up to date. UPDATE_DOCS=1 writes it.
  *
- * @param name what stands between the comments `<!-- generated: NAME -->` and `<!-- end -->`; null for the whole file
+ * @param name selects the text between the comments `<!-- generated: NAME -->` and `<!-- end -->`; null for the whole file
  */
 export function expectGenerated(file: string, name: string | null, text: string): void {
   const before = readFileSync(file, { encoding: 'utf8', flag: 'a+' });

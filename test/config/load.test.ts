@@ -427,7 +427,7 @@ describe('accepted configurations', () => {
   });
 });
 
-describe('where the configuration comes from', () => {
+describe('the source of the configuration', () => {
   const file = join(directory, 'config.yml');
   writeFileSync(file, 'server: from-file\nstate: /from/file\n');
 
@@ -484,7 +484,7 @@ describe('where the configuration comes from', () => {
   });
 });
 
-describe('whatever is in the file', () => {
+describe('arbitrary files', () => {
   const broken = (text: string): void => {
     try {
       parseConfig(text, 'c.yml');
@@ -570,7 +570,7 @@ describe('whatever is in the file', () => {
   });
 });
 
-describe('the configuration as one writes it', () => {
+describe('a written configuration', () => {
   it.each([
     ['the defaults', ''],
     [

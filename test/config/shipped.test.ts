@@ -53,7 +53,7 @@ describe('the shipped config.yml', () => {
   });
 });
 
-describe('what is generated from the schema', () => {
+describe('text generated from the schema', () => {
   it('the JSON Schema for editors is up to date', () => {
     const { $schema, ...rest } = jsonSchema() as JsonSchema & { $schema?: string };
     const head = { $schema, title: 'Configuration of postern-auditd' };

@@ -94,7 +94,7 @@ describe("the hub's table", () => {
     const late = 1_000 + HOLD_MS;
     const stream = [
       message(10, 0, 'web1', 1, 1_000),
-      message(12, 11, 'web1', 1, 1_000), // 11 never comes
+      message(12, 11, 'web1', 1, 1_000), // 11 never arrives
       message(1, 0, 'web2', 1, late - 1),
       message(2, 1, 'web2', 1, late + 1),
       message(3, 2, 'web2', 1, late + 2),

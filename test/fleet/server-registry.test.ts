@@ -58,7 +58,7 @@ describe.skipIf(!hasNats())('the servers that a hub knows', () => {
     expect(names()).toEqual(['a']);
     members.detach();
     await put('b');
-    await put('c', 'a'); // the key is what a server has the right to; that it is a, c can't say
+    await put('c', 'a'); // permissions protect the key, so c can't claim to be a
     const kv = await new Kvm(jetstream(nc)).open(`${STREAM}_SERVERS`);
     await kv.delete('a');
     await members.attach(nc);

@@ -131,7 +131,7 @@ describe.skipIf(!hasNats())('what breaks in a fleet', () => {
     await hubHas(60);
     await manage((manager) => manager.streams.delete(STREAM));
     await init();
-    member.append(10); // fewer than were read: nothing stands behind the place in the old stream
+    member.append(10); // fewer than were read, so the new stream ends before the old position
     await hubHas(70);
     expect(gaps()).toMatchObject([{ reason: 'another stream', servers: [{ server: 'a', row: 60 }] }]);
   });

@@ -65,7 +65,7 @@ const rows: readonly Row[] = [
   },
 ];
 
-describeHost("who the daemon runs as, by the database's owner and mode", () => {
+describeHost("the daemon's user by the owner and mode of the database", () => {
   let host: Host;
   let nextAddress = 1;
   beforeAll(async () => {

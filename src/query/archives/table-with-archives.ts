@@ -17,7 +17,7 @@ export interface TableWithArchivesOptions {
   readonly reader: ArchivedReader;
   readonly matches: (event: AuditEvent) => boolean;
   readonly inTime: (time: number | null) => boolean;
-  /** What is still to be checked when the time of a row is known; with `nothing` and `time`, events are not needed. */
+  /** The check that is still needed when the time of a row is known. For `nothing` and `time`, events are not needed. */
   readonly undecided: 'nothing' | 'time' | 'all';
   /** Rows below this id. */
   readonly before: number;

@@ -37,7 +37,7 @@ export interface QueryPlan {
   readonly branches: readonly IndexLookup[] | null;
   /** For a scan row by row. */
   readonly conditions: readonly Condition[];
-  /** What is still to be checked of the rows that SQL returns: nothing, only their time, or the whole filter. */
+  /** The check that rows from SQL still need: none, only their time, or the whole filter. */
   readonly undecided: 'nothing' | 'time' | 'all';
   /** The columns that the filter needs. */
   readonly columns: ReadonlySet<ColumnKey>;

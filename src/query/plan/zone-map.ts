@@ -13,9 +13,9 @@ const ROWS = 4_096;
 const FEW = 4;
 /** Rows may be put back or changed under ids that a map has: so old it may be. */
 const OLDEST_MS = 600_000;
-/** Zones whose rows are looked at for one filter, to know that all of them have a time: so many as a page's count goes over. */
+/** Most zones whose rows are checked for readable times for one filter: as many as a page's count covers. */
 const READ = 3;
-/** Further than that no clock was ever put: Samoa left out a day. */
+/** No change of clocks was ever larger: Samoa skipped a day. */
 const APART_MS = 26 * 3_600_000;
 /** The form in which SQLite writes a time. No other readable time has this form, and times in it sort as their texts do. */
 const SQLITE_FORM = '????-??-?? ??:??:??';

@@ -196,7 +196,7 @@ export function positionsAfter(from: PagePositions, shown: readonly MatchedRow[]
   return reached;
 }
 
-/** What is still to be checked of an archived row, which becomes an event only if the filter or the caller needs one. */
+/** The check that an archived row still needs. It becomes an event only if the filter or the caller needs one. */
 function undecidedOf(filter: Filter, columns: ReadonlySet<ColumnKey> | null): QueryPlan['undecided'] {
   const { source: _source, archives: _archives, allowMissing: _allowMissing, from, to, ...rest } = filter;
   const timeAlone = columns !== null && [...columns].every((key) => key === 'created_at');

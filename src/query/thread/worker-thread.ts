@@ -12,7 +12,7 @@ export interface QueryThreadOptions {
 export interface AskOptions {
   /** Milliseconds of work after which the query counts as hung and is stopped with the thread; null: it is not watched. */
   readonly within: number | null;
-  /** Milliseconds that the query may wait before it starts; left out: no limit. */
+  /** Milliseconds that the query may wait before it starts; omitted: no limit. */
   readonly wait?: number;
   readonly signal?: AbortSignal | undefined;
 }
