@@ -165,6 +165,6 @@ describeHost(
       ['bookworm', 'polling'],
       ['bookworm', 'pyinotify'],
       ['trixie', 'polling'],
-    ] as const)('%s, %s', run);
+    ] as const)('fail2ban counts each failure of the pair once: %s, %s', run);
   },
 );
