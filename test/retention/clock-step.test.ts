@@ -100,7 +100,7 @@ describe('a step of the clock', () => {
       ],
       [0, 24, 22],
     ],
-  ])('%s', (_, looks, expected) => {
+  ])('a clock step: %s', (_, looks, expected) => {
     expect(waits(...looks).map((wait) => Math.round(wait))).toEqual(expected);
   });
 

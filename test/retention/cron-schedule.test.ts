@@ -62,7 +62,7 @@ describe('when a run is due', () => {
       false,
     ],
     ['the clock was set back behind a failure', { lastFailure: at('29T03:17') }, '25T03:18', true],
-  ])('%s', (_, changed, now, due) => {
+  ])('whether a run is due: %s', (_, changed, now, due) => {
     expect(isDue(daily, { ...times, ...changed }, at(now))).toBe(due);
   });
 

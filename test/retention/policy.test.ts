@@ -45,7 +45,7 @@ describe('which rows may go', () => {
       momentOf(NOW, null),
       'young',
     ],
-  ])('%s', (_, row, moment, fate) => {
+  ])('the eligibility of a row: %s', (_, row, moment, fate) => {
     expect(eligibilityOf(row, keep, moment)).toBe(fate);
   });
 
@@ -86,7 +86,7 @@ describe('a table that is too large', () => {
     ['more than the old rows', { max_rows: 50, max_size: null }, { rows: 40, bytes: 0 }],
     ['by size', { max_rows: null, max_size: 8_000 }, { rows: 0, bytes: 1_000 }],
     ['by both', { max_rows: 80, max_size: 8_000 }, { rows: 10, bytes: 1_000 }],
-  ])('%s', (_, limits, expected) => {
+  ])('rows above a size limit: %s', (_, limits, expected) => {
     expect(excess(limits, { rows: 100, bytes: 10_000 }, { rows: 10, bytes: 1_000 })).toEqual(expected);
   });
 

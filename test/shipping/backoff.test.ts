@@ -9,7 +9,7 @@ describe('back-off', () => {
     [5, 3_200],
     [7, 10_000],
     [10_000, 10_000],
-  ])('before try %i is %i ms at most', (attempt, ms) => {
+  ])('the back-off before attempt %i is at most %i ms', (attempt, ms) => {
     expect(backoff(attempt, () => 0)).toBe(ms);
     expect(backoff(attempt, () => 1)).toBe(Math.round((ms * 2) / 3));
   });
@@ -27,5 +27,5 @@ describe('ranges of ids', () => {
         [9, 10],
       ],
     ],
-  ])('%j', (ids, ranges) => expect(rangesOf(ids)).toEqual(ranges));
+  ])('the id ranges of %j', (ids, ranges) => expect(rangesOf(ids)).toEqual(ranges));
 });

@@ -36,7 +36,7 @@ async function expectWaiting(rig: ShippingRig): Promise<void> {
 }
 
 it.each(['while it is followed', 'while nobody looks'])(
-  'waits for a column that was renamed %s, and goes on by its new name',
+  'the daemon waits for a column that was renamed %s, and continues under its new name',
   (when) =>
     withRig(async (rig) => {
       const before = await shipped(rig);
@@ -58,7 +58,7 @@ it.each(['while it is followed', 'while nobody looks'])(
     }),
 );
 
-it('waits for a column that was renamed until it has its name again', () =>
+it('the daemon waits for a renamed column until it has its old name again', () =>
   withRig(async (rig) => {
     await shipped(rig);
     rig.sql('ALTER TABLE audit_log RENAME COLUMN ip_address TO client');
@@ -69,7 +69,7 @@ it('waits for a column that was renamed until it has its name again', () =>
     expect(rig.sinks.good.got.map(({ sequence }) => sequence).slice(10)).toEqual([11, 12]);
   }));
 
-it('waits for a dropped column, and continues without it once the configuration says so', () =>
+it('the daemon waits for a dropped column, and continues without it after a configuration change', () =>
   withRig(async (rig) => {
     await shipped(rig);
     rig.sql('ALTER TABLE audit_log DROP COLUMN ip_address');
@@ -91,7 +91,7 @@ it('waits for a dropped column, and continues without it once the configuration 
     expect(rig.sinks.good.got.at(-1)?.sequence).toBe(13);
   }));
 
-it('does not wait for a column that was never read', () =>
+it('the daemon does not wait for a column that was never read', () =>
   withRig(async (rig) => {
     rig.sql('ALTER TABLE audit_log DROP COLUMN ip_address');
     rig.append(3);

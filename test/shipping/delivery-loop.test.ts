@@ -102,7 +102,7 @@ const caughtUp = (loop: SinkLoop, id: number) =>
   vi.waitFor(() => expect(loop.status().cursors.postern?.id).toBe(id), { timeout: 60_000 });
 
 describe('a sink loop', () => {
-  it('delivers everything in order and keeps its position over a restart', async () => {
+  it('a delivery loop delivers everything in order and keeps its position across a restart', async () => {
     const table = new MemoryTable(2_500);
     const sink = new Recording();
     const loop = loopOf(feedOf(table), sink);
@@ -142,7 +142,7 @@ describe('a sink loop', () => {
       },
     ],
   ])(
-    'is healthy in the eyes of the watchdog while it walks over pages of which it wants nothing, %s',
+    'the watchdog sees a loop as healthy while it skips pages that its filter rejects, %s',
     async (_, prepare) => {
       const { table, said, restore } = slowTable(80_000, () => loops[0]);
       const sink = prepare(new Recording());
@@ -162,7 +162,7 @@ describe('a sink loop', () => {
     },
   );
 
-  it('is healthy while its sink makes what it has written durable for a minute', async () => {
+  it('a loop is healthy while its sink spends a minute on making writes durable', async () => {
     const { said, restore, table } = slowTable(3, () => loops[0]);
     const sink: Recording & { tick?: () => Promise<string | null> } = new Recording();
     let ticks = 0;
@@ -180,7 +180,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('ticks as often as its sink asks for, and lags from the moment at which it is woken', async () => {
+  it('a loop ticks as often as its sink requests, and its lag counts from being woken', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     const sink = Object.assign(new Recording(), {
       ticks: 0,
@@ -214,7 +214,7 @@ describe('a sink loop', () => {
     await loop.stop(10);
   });
 
-  it('moves its cursor within a batch as far as the sink reports', async () => {
+  it('a loop moves its cursor within a batch as far as the sink reports', async () => {
     const sink = new Recording();
     let end: (result: { upTo: number }) => void = () => undefined;
     sink.deliver = (_batch: Batch, _signal?: AbortSignal, reached?: OnProgress) => {
@@ -232,7 +232,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('tells the sink if the state does not take the cursor', async () => {
+  it('a loop reports to the sink that the cursor could not be saved', async () => {
     const sink = new Recording();
     const said: Array<boolean | undefined> = [];
     sink.deliver = async ({ upTo }: Batch, _signal?: AbortSignal, reached?: OnProgress) => {
@@ -249,7 +249,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('retries rejected rows, and opens the sink again each time', async () => {
+  it('a loop retries rejected rows, and reopens the sink each time', async () => {
     const sink = new Recording();
     sink.fail = 2;
     const loop = loopOf(feedOf(new MemoryTable(5)), sink);
@@ -260,7 +260,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('that starts now leaves out what was there, and nothing after', async () => {
+  it('a sink with start: now skips existing rows, and none after them', async () => {
     const table = new MemoryTable(1_200);
     const sink = new Recording();
     const feed = feedOf(table);
@@ -273,7 +273,7 @@ describe('a sink loop', () => {
     expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
   });
 
-  it('that starts now gets rows written after its start even if it could not be opened yet', async () => {
+  it('a sink with start: now gets rows written after its start even if it could not be opened yet', async () => {
     const table = new MemoryTable(1_200);
     const sink = new Recording();
     let down = true;
@@ -292,7 +292,7 @@ describe('a sink loop', () => {
     expect(sink.ids).toEqual([1_201, 1_202, 1_203, 1_204]);
   });
 
-  it('that could never be opened still shows its lag', async () => {
+  it('a sink that was never opened still shows its lag', async () => {
     const table = new MemoryTable(8);
     const sink = new Recording();
     const first = loopOf(feedOf(table), sink);
@@ -314,7 +314,7 @@ describe('a sink loop', () => {
   });
 
   it.each(['missing', 'no_table'] as const)(
-    'that starts now, before Postern has made its table (%s), gets the first rows of it',
+    "a sink with start: now that starts before Postern's table exists (%s) gets its first rows",
     async (waiting) => {
       const table = new MemoryTable(3);
       table.waiting = waiting;
@@ -330,7 +330,7 @@ describe('a sink loop', () => {
     },
   );
 
-  it('does not wait at a stop for a sink that does not open', async () => {
+  it('a loop does not wait at a stop for a sink that does not open', async () => {
     const sink = new Recording();
     sink.open = async (_saved, signal) => {
       sink.opened++;
@@ -343,7 +343,7 @@ describe('a sink loop', () => {
     expect(sink.opened).toBe(1);
   });
 
-  it('that starts now while the table is unreadable leaves out what it finds later', async () => {
+  it('a sink with start: now that starts while the table is unreadable skips the rows found later', async () => {
     const table = new MemoryTable(3);
     table.waiting = 'unreadable';
     const sink = new Recording();
@@ -357,7 +357,7 @@ describe('a sink loop', () => {
     expect(sink.ids).toEqual([]);
   });
 
-  it('that starts now and can not be opened lags by the rows written after its start', async () => {
+  it("a sink with start: now that can't be opened lags by the rows written after its start", async () => {
     const table = new MemoryTable(1_200);
     const sink = new Recording();
     sink.open = async () => {
@@ -373,7 +373,7 @@ describe('a sink loop', () => {
     await loop.stop(0);
   });
 
-  it('gets through its filter only what it asked for, and its cursor moves all the same', async () => {
+  it('a sink gets only rows that pass its filter, and its cursor moves past the others', async () => {
     const sink = new Recording();
     const loop = loopOf(feedOf(new MemoryTable(3)), sink, { events: { category: ['auth'] } });
     await caughtUp(loop, 3);
@@ -381,7 +381,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('does not write rows again that it finds at the destination above its cursor', async () => {
+  it('a sink does not rewrite rows found at the destination after its cursor', async () => {
     const sink = new Recording();
     const found = [1, 2, 3].map((id) => [id, event(id).id] as const);
     sink.resume = { saved: '{}', positions: [{ source: 'postern', timeline: 1, upTo: 3, found }] };
@@ -391,7 +391,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('goes back to where the destination ends', async () => {
+  it('a cursor moves back to the end of the destination', async () => {
     const sink = new Recording();
     const first = loopOf(feedOf(new MemoryTable(8)), sink);
     await caughtUp(first, 8);
@@ -403,7 +403,7 @@ describe('a sink loop', () => {
     await loop.stop(1_000);
   });
 
-  it('that hangs in a delivery is named after its time limit and the grace period', async () => {
+  it('a sink that hangs in a delivery is named after its time limit and the grace period', async () => {
     const sink = new Recording();
     sink.hang = true;
     const loop = loopOf(feedOf(new MemoryTable(1)), sink);
@@ -415,7 +415,7 @@ describe('a sink loop', () => {
     vi.restoreAllMocks();
   });
 
-  it('that hangs holds up no other', async () => {
+  it('a sink that hangs does not delay the others', async () => {
     const feed = feedOf(new MemoryTable(4));
     const hanging = new Recording();
     hanging.hang = true;
@@ -437,7 +437,7 @@ describe('a sink loop', () => {
 });
 
 describe('two sinks in one backlog, the one slower than the other,', () => {
-  it('have each page read once for both of them', async () => {
+  it('two sinks in one backlog share each page, even if one is slower', async () => {
     const table = new MemoryTable(20_000);
     const look = vi.spyOn(table, 'read');
     const feed = feedOf(table);
@@ -472,7 +472,7 @@ describe('two sinks in one backlog, the one slower than the other,', () => {
 describe('the rows that a sink holds back from retention', () => {
   const heldFrom = (loop: SinkLoop) => loop.status().held_from.postern;
 
-  it('begin behind its cursor, also while it can not be opened', async () => {
+  it("rows held back from retention begin after the sink's cursor, even while it can't be opened", async () => {
     const feed = feedOf(new MemoryTable(8));
     const sink = new Recording();
     const first = loopOf(feed, sink);
@@ -488,7 +488,7 @@ describe('the rows that a sink holds back from retention', () => {
     await loop.stop(0);
   });
 
-  it('are all of them before its first delivery', async () => {
+  it('a sink holds back all rows before its first delivery', async () => {
     const feed = feedOf(new MemoryTable(8));
     feed.readNew();
     const sink = new Recording();
@@ -499,7 +499,7 @@ describe('the rows that a sink holds back from retention', () => {
     await loop.stop(0);
   });
 
-  it('are not those before its start', async () => {
+  it('a sink does not hold back rows before its start', async () => {
     const table = new MemoryTable(1_200);
     const feed = feedOf(table);
     const sink = new Recording();
@@ -521,7 +521,7 @@ describe('the rows that a sink holds back from retention', () => {
       1,
     ],
     ['of another source', [{ source: 'auditd', timeline: 1, upTo: 3, found: [] }], 9],
-  ])('begin where its window does: %s', async (_, window, expected) => {
+  ])("rows held back from retention begin at the sink's window: %s", async (_, window, expected) => {
     const sink = new Recording();
     sink.window = window;
     const loop = loopOf(feedOf(new MemoryTable(8)), sink);

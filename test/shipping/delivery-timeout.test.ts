@@ -10,7 +10,7 @@ function endless(signal: AbortSignal): Promise<never> {
 }
 
 describe('the limit of a delivery', () => {
-  it('also ends with the turn: a delivery under way when another server ships is aborted, and the next one may start', async () => {
+  it('a delivery is aborted when another server takes over shipping, and the next one may start', async () => {
     let mine = true;
     const deadline = new DeliveryTimeout(() => mine);
     const under = deadline.limit(endless);

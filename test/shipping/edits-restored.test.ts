@@ -275,7 +275,7 @@ class Course {
   }
 }
 
-it('whatever is edited and restored, and whenever the process crashes: each version and each failure once', async () => {
+it('each version and each failure is delivered once, whatever is edited and restored, and whenever the process crashes', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 20 }), async (steps) => {
       const rig = new ShippingRig({ autoincrement: true, fail2ban: true });

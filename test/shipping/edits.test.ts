@@ -23,7 +23,7 @@ const MINUTE = 61_000;
 const RUNS = Number(process.env.EDIT_RUNS ?? 60);
 
 describe('an edited row', () => {
-  it('at the end is a version, and no other history', () =>
+  it('an edit of the last row is a version, and not another history', () =>
     withRig(async (rig) => {
       rig.append(10);
       await rig.settle();
@@ -40,7 +40,7 @@ describe('an edited row', () => {
       });
     }));
 
-  it('behind newer ones is seen, by the kind that it has become', () =>
+  it('an edit of a row before newer ones is found, and shipped under its new action', () =>
     withRig(async (rig) => {
       rig.append(3);
       await rig.settle();
@@ -54,7 +54,7 @@ describe('an edited row', () => {
       ]);
     }));
 
-  it('while the daemon is down is found at the start', () =>
+  it('an edit made while the daemon is down is found at the start', () =>
     withRig(async (rig) => {
       rig.append(5);
       await rig.settle();
@@ -75,7 +75,7 @@ describe('an edited row', () => {
       expect(versionsOf(rig.sinks.good, 2).length).toBe(2);
     }));
 
-  it('twice within a second may count as one: the newest is a version a second later', () =>
+  it('two edits within a second may count as one: the newest is a version a second later', () =>
     withRig(async (rig) => {
       rig.append(3);
       await rig.settle();
@@ -92,7 +92,7 @@ describe('an edited row', () => {
       expect(versionsOf(rig.sinks.good, 2).slice(1)).toEqual([second, last]);
     }));
 
-  it('after a minute is not searched for, and does not start another timeline', () =>
+  it('an edit after a minute is not searched for, and does not start another timeline', () =>
     withRig(async (rig) => {
       rig.append(5);
       await rig.settle();
@@ -106,7 +106,7 @@ describe('an edited row', () => {
       expect(rig.replaced).toEqual([]);
     }));
 
-  it('that is changed back is another version', () =>
+  it('an edit that is reverted is another version', () =>
     withRig(async (rig) => {
       rig.append(2);
       await rig.settle();
@@ -118,7 +118,7 @@ describe('an edited row', () => {
       expect(versionsOf(rig.sinks.good, 1)).toEqual([first, second, first]);
     }));
 
-  it('among more than a thousand: the newest thousand are watched', () =>
+  it('only the newest thousand rows are watched for edits', () =>
     withRig(async (rig) => {
       rig.append(1_500);
       await rig.settle();
@@ -129,7 +129,7 @@ describe('an edited row', () => {
       expect(versionsOf(rig.sinks.good, 600).length).toBe(2);
     }));
 
-  it('of a view: joined values that change begin no other history, and ship no row again but what was read in the last minute', () =>
+  it('changed joined values of a view begin no other history, and ship only rows read in the last minute again', () =>
     withRig(async (rig) => {
       rig.append(1_200);
       await rig.settle();
@@ -149,7 +149,7 @@ describe('an edited row', () => {
 });
 
 describe('a sink that has not come by a row when it is edited', () => {
-  it('gets it as it was first, and each version once', () =>
+  it('a sink that had not reached an edited row gets its original values, and each version once', () =>
     withRig(async (rig) => {
       rig.append(2);
       await rig.settle();
@@ -170,7 +170,7 @@ describe('a sink that has not come by a row when it is edited', () => {
       expect(rig.sinks.lagging.got.length).toBe(rig.sinks.good.got.length);
     }));
 
-  it('after its minute: gets it as it is, once, also after the next start', () =>
+  it('a sink that reaches an edited row after its minute gets the current values, once, even after a restart', () =>
     withRig(async (rig) => {
       rig.append(2);
       await rig.settle();
@@ -191,7 +191,7 @@ describe('a sink that has not come by a row when it is edited', () => {
       expect(rig.sinks.lagging.got.length).toBe(5);
     }));
 
-  it('and whose old values are unknown: gets the row as it is, once', () =>
+  it('a sink gets an edited row with unknown old values as it is, once', () =>
     withRig(async (rig) => {
       rig.append(2);
       await rig.settle();
@@ -220,7 +220,7 @@ describe('a sink that has not come by a row when it is edited', () => {
     }));
 });
 
-it('a row of which nothing but its fingerprint is known is no edit: another history is gone through, and nothing is lost', () =>
+it('a changed row with only a fingerprint is not an edit: the table is scanned as another history, and nothing is lost', () =>
   withRig(async (rig) => {
     rig.append(5);
     await rig.settle();
@@ -236,7 +236,7 @@ it('a row of which nothing but its fingerprint is known is no edit: another hist
     expect(rig.sinks.good.got.length).toBe(6);
   }));
 
-it('a sink that was behind rows which are all deleted lags no more', () =>
+it('a sink whose remaining rows are all deleted no longer lags', () =>
   withRig(async (rig) => {
     rig.append(2);
     await rig.settle();
@@ -336,7 +336,7 @@ describe('whatever is edited, and whenever the process dies', () => {
     { weight: 4, arbitrary: fc.record({ op: fc.constant('rest' as const) }) },
   );
 
-  it('each version that was at rest is delivered once, to each sink', async () => {
+  it('each version that was at rest is delivered to each sink once, whatever is edited and whenever the process crashes', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 4, maxLength: 20 }), async (steps) => {
         await withRig(async (rig) => {

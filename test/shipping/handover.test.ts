@@ -100,7 +100,7 @@ const shipped = (count: number) => vi.waitFor(() => expect(sink.got.length).toBe
 const timelines = () => state.db.prepare('SELECT count(*) FROM timeline').pluck().get();
 
 describe('a database that is replaced while the configuration is read again', () => {
-  test('and is noticed by the shipper that is about to stop: the next one goes on with its timeline', async () => {
+  test('a database replaced during a reload, and noticed by the stopping shipper: the next one continues its timeline', async () => {
     const old = shipper();
     await start(old);
     await shipped(3);
@@ -115,7 +115,7 @@ describe('a database that is replaced while the configuration is read again', ()
     expect(timelines()).toBe(2);
   });
 
-  test('and is noticed at the very end: the next one begins the timeline, once', async () => {
+  test('a database replaced during a reload, and noticed at the very end: the next shipper begins the timeline, once', async () => {
     const old = shipper();
     await start(old);
     await shipped(3);
@@ -129,7 +129,7 @@ describe('a database that is replaced while the configuration is read again', ()
   });
 });
 
-test('rows whose fingerprints could not be written at the stop are not read for new ones', async () => {
+test('rows whose fingerprints could not be saved at the stop are not taken for new ones', async () => {
   const old = shipper();
   await start(old);
   await shipped(3);
@@ -160,7 +160,7 @@ describe('a timeline that can not be begun, the disk is full,', () => {
     );
   };
 
-  test('is tried again once a second, and the process can do other things', async () => {
+  test('beginning a timeline on a full disk is retried each second, without blocking the process', async () => {
     await start(shipper());
     await shipped(3);
     const failing = full();
@@ -175,7 +175,7 @@ describe('a timeline that can not be begun, the disk is full,', () => {
     expect(timelines()).toBe(2);
   });
 
-  test('leaves the feed where it was if it was the commit that failed', async () => {
+  test('a failed commit of a new timeline leaves the feed where it was', async () => {
     await start(shipper());
     await shipped(3);
     const failing = noCommit();
@@ -188,7 +188,7 @@ describe('a timeline that can not be begun, the disk is full,', () => {
     expect(state.timelines.current('postern')?.timeline).toBe(2);
   });
 
-  test('the same for a numbering that goes on where the files end', async () => {
+  test('a failed commit of a continued numbering leaves the feed where it was', async () => {
     sink.positions = [{ source: 'postern', timeline: 4, upTo: 0, found: [] }];
     const failing = noCommit();
     await start(shipper());

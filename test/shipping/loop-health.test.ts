@@ -19,7 +19,7 @@ afterEach(() => vi.restoreAllMocks());
 const fail = () => health.failed(new Error('refused'));
 
 describe('a sink that is down', () => {
-  it('is logged once as down, and once as back', () => {
+  it('a sink that is down is logged once as down, and once as back', () => {
     for (let tries = 0; tries < 5; tries++) fail();
     health.recovered();
     health.recovered();
@@ -30,7 +30,7 @@ describe('a sink that is down', () => {
     expect(said).toHaveLength(3);
   });
 
-  it('that fails again and again is logged once, waits longer each time, and is back once it holds', () => {
+  it('a sink that fails repeatedly is logged once, retries with growing delays, and is back once it stays up', () => {
     for (let round = 1; round <= 20; round++) {
       fail();
       expect(health.failures).toBe(round);

@@ -45,26 +45,26 @@ async function run(
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
 
 describe('a replay', () => {
-  it('sends every row once and in order', async () => {
+  it('a replay sends every row once and in order', async () => {
     const { ids, replay } = await run({});
     expect(ids).toEqual(range(1, 1_000));
     expect(replay.status).toEqual({ state: 'done', sent: 1_000, at: 1_000, to: 1_000, error: null });
   });
 
-  it('keeps to its ids, both included', async () => {
+  it('a replay sends the rows between its ids, both inclusive', async () => {
     expect((await run({ fromId: 5, toId: 405 })).ids).toEqual(range(5, 405));
   });
 
-  it('keeps to its times, the start included and the end not', async () => {
+  it('a replay sends the rows between its times, the start inclusive and the end exclusive', async () => {
     const { time } = event(10);
     expect((await run({ fromTime: time, toTime: event(20).time })).ids).toEqual(range(10, 19));
   });
 
-  it('of what is not there has nothing to do', async () => {
+  it('a replay of missing rows sends nothing', async () => {
     expect((await run({ fromId: 2_000 })).replay.status.state).toBe('done');
   });
 
-  it('continues after the part of a batch that a sink took', async () => {
+  it('a replay continues after the part of a batch that a sink accepted', async () => {
     const ids: number[] = [];
     const replay = new Replay(new MemoryTable(300), all, 1, 300, () => true);
     const sink = sinkOf(({ events }) => {
@@ -78,7 +78,7 @@ describe('a replay', () => {
     expect(replay.status.sent).toBe(300);
   });
 
-  it('shows where it was aborted', async () => {
+  it('a replay reports where it was aborted', async () => {
     const replay = new Replay(new MemoryTable(500), all, 1, 500, () => true);
     let turns = 0;
     const sink = sinkOf((batch) => {
@@ -91,7 +91,7 @@ describe('a replay', () => {
     expect(replay.status).toEqual({ state: 'failed', sent: 200, at: 200, to: 500, error: 'refused' });
   });
 
-  it('sends nothing before its rate allows it', async () => {
+  it('a replay sends nothing before its rate allows it', async () => {
     const replay = new Replay(new MemoryTable(500), { ...all, rate: 0.001 }, 1, 500, () => true);
     const sent = await replay.slice(
       sinkOf((batch) => batch.upTo),
@@ -108,11 +108,11 @@ describe('what is asked for', () => {
     [{ sink: 'siem', source: 'other' }, /source/],
     [{ sink: 'siem', fromId: 'x' }, /fromId/],
     [{ sink: 'siem', rate: 0 }, /rate/],
-  ])('%j is refused by its field', (body, message) => {
+  ])('a replay request with %j is rejected with the name of the field', (body, message) => {
     expect(() => parseReplay(body)).toThrow(message);
   });
 
-  it('on the command line is an id or a date', () => {
+  it('a replay range on the command line is an id or a date', () => {
     expect(bound('4711')).toEqual({ id: 4711 });
     expect(bound('2026-11-01')).toEqual({ time: Date.UTC(2026, 10, 1) });
     expect(bound('2026-11-01T08:00Z')).toEqual({ time: Date.UTC(2026, 10, 1, 8) });
@@ -126,7 +126,7 @@ describe('what is asked for', () => {
     });
   });
 
-  it('is shown by a bar', () => {
+  it('a replay shows a progress bar', () => {
     expect(replayProgress({ at: 50, to: 100, sent: 7 })).toBe(
       `[${'#'.repeat(15)}${'.'.repeat(15)}] 50 %, 7 events`,
     );

@@ -66,7 +66,7 @@ function fileSinkIn(directory: string): { sink: ConfiguredSink; sequences: () =>
   return { sink: { name: 'audit', config, sink }, sequences };
 }
 
-it('writes rows once that a discarded read brought, if the next try finds the database locked', async () => {
+it('rows of a discarded read are written once if the retry finds the database locked', async () => {
   const classify = createClassifier();
   let onRow: () => void = () => undefined;
   const table = rig({
@@ -104,7 +104,7 @@ it('writes rows once that a discarded read brought, if the next try finds the da
   expect(all).toEqual(Array.from({ length: 13 }, (_, at) => at + 1));
 });
 
-it('watches the newest thousand rows for edits behind a hole in the ids, and behind a backlog', async () => {
+it('the newest thousand rows are watched for edits after a gap in the ids, and after a backlog', async () => {
   const { db, state, directory, ship } = rig();
   const insert = db.prepare(
     "INSERT INTO audit_log (id, created_at, action) VALUES (?, '2026-11-01 00:00:00', 'update')",
@@ -184,7 +184,7 @@ class UnsteadySink implements MessageSink {
   async close() {}
 }
 
-it('gives each sink its rows once, in order and byte by byte, though memory is used again and sinks fail or lag', async () => {
+it('each sink gets its rows once, in order and unchanged, while memory is reused and sinks fail or lag', async () => {
   const { give } = MemoryPool.prototype;
   let given = 0;
   MemoryPool.prototype.give = function (memory) {

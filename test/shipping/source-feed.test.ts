@@ -72,7 +72,7 @@ function insert(): void {
 }
 
 describe('no loop misses a row', () => {
-  test('a row that a busy loop reads by itself wakes the one that has looked already', () => {
+  test('a row read by a busy loop wakes a loop that is already waiting', () => {
     insert();
     expect(feed.readNew()).toBe(true);
     fast.at = 1;
@@ -85,7 +85,7 @@ describe('no loop misses a row', () => {
     expect(fast.woken).toBeGreaterThan(0);
   });
 
-  test('a change that comes while all are busy is told to them: one may have looked just before', () => {
+  test('a change while all loops are busy is signalled to them, because one may have just read', () => {
     insert();
     feed.readNew();
     fast.at = 1;
@@ -99,7 +99,7 @@ describe('no loop misses a row', () => {
     expect([fast.woken > 0, slow.woken > 0]).toEqual([true, true]);
   });
 
-  test('a look that finds nothing wakes nobody', () => {
+  test('a read without rows wakes no loop', () => {
     insert();
     feed.readNew();
     fast.woken = 0;
@@ -109,14 +109,14 @@ describe('no loop misses a row', () => {
 });
 
 describe('the live view', () => {
-  test('has the first row that a table ever gets', () => {
+  test('the live view shows the first row of a table', () => {
     expect(feed.readNew()).toBe(false);
     insert();
     feed.readNew();
     expect(live).toEqual([1]);
   });
 
-  test('has none of a backup that is put into an empty table', () => {
+  test('the live view shows no rows of a backup restored into an empty table', () => {
     feed.readNew();
     table.rows = 10_000;
     while (feed.readNew()) fast.at = slow.at = feed.mark.id;
@@ -125,7 +125,7 @@ describe('the live view', () => {
     expect(live).toEqual([10_001]);
   });
 
-  test('has none of the rows that were there before', () => {
+  test('the live view shows no rows that existed before', () => {
     insert();
     insert();
     feed.readNew();
@@ -136,7 +136,7 @@ describe('the live view', () => {
 });
 
 describe('while all sinks are down', () => {
-  test('the table is read on: how much there is to ship is known, and the live view goes on', () => {
+  test('while all sinks are down, the table is read for the lag and the live view', () => {
     fast.down = true;
     slow.down = true;
     insert();
@@ -150,7 +150,7 @@ describe('while all sinks are down', () => {
     expect(state.timelines.current('postern')?.id).toBe(3); // what was read before is not kept in memory
   });
 
-  test('but no further than the state takes what was read', () => {
+  test('while all sinks are down, the table is read only as far as state.db can record it', () => {
     fast.down = true;
     slow.down = true;
     insert();

@@ -24,7 +24,7 @@ const row = (sequence: number) => ({
 });
 
 describe('state.db', () => {
-  it('keeps its source id and its key over a restart, and shows them to nobody', () => {
+  it('state.db keeps its source id and its key across a restart, and is not readable by other users', () => {
     const first = new State(directory);
     const { sourceId } = first;
     const key = first.hmacKey.toString('hex');
@@ -38,7 +38,7 @@ describe('state.db', () => {
     expect(statSync(join(directory, 'state.db')).mode & 0o007).toBe(0);
   });
 
-  it('written by a newer version is refused, and says what to do', () => {
+  it('a state.db of a newer version is rejected with the next step', () => {
     new State(directory).close();
     const db = new Database(join(directory, 'state.db'));
     db.pragma(`user_version = ${STATE_VERSION + 1}`);
@@ -46,12 +46,12 @@ describe('state.db', () => {
     expect(() => new State(directory)).toThrow(/newer postern-auditd.*Install the newer version/);
   });
 
-  it('that is no database is refused by name', () => {
+  it('a state.db that is not a database is rejected by name', () => {
     writeFileSync(join(directory, 'state.db'), 'x'.repeat(5_000));
     expect(() => new State(directory)).toThrow(/state\.db can't be used.*move it away/);
   });
 
-  it('takes back what it only remembered when a transaction fails', () => {
+  it('a failed transaction reverts the values in memory, too', () => {
     const state = new State(directory);
     state.timelines.begin('postern', 1, 'test');
     state.fingerprints.record('postern', 1, [row(1), row(2)]);
@@ -72,7 +72,7 @@ describe('state.db', () => {
 });
 
 describe('rows that are recorded within a transaction', () => {
-  it('are in the state with the cursor that depends on them: found again, also by the next start', () => {
+  it('rows recorded in a transaction are saved with their cursor, and found after a restart', () => {
     const state = new State(directory);
     state.timelines.begin('postern', 1, 'test');
     state.transaction(() => {
@@ -87,7 +87,7 @@ describe('rows that are recorded within a transaction', () => {
     next.close();
   });
 
-  it('are only remembered again if it fails, and written once by the next', () => {
+  it('rows recorded in a failed transaction stay in memory, and the next one writes them once', () => {
     const state = new State(directory);
     state.timelines.begin('postern', 1, 'test');
     const record = () => state.fingerprints.record('postern', 1, [row(1)]);
@@ -117,14 +117,14 @@ describe('another program that looks into state.db', () => {
     }
   }
 
-  it('takes no commit away, from its first start on', () => {
+  it('another program that reads state.db undoes no commit, from the first start', () => {
     const state = new State(directory);
     expectKept(state);
     state.close();
     expect(readdirSync(directory)).toEqual(['state.db']);
   });
 
-  it('takes none away after an older version was migrated, of which a copy stays for the way back', () => {
+  it('another reader undoes no commit after a migration, which leaves a copy of the old state.db', () => {
     const old = new State(directory);
     const { sourceId } = old;
     old.db.exec(`DROP TABLE token; DROP INDEX audit_log_revision_of; ALTER TABLE audit_log DROP COLUMN revision_of;
@@ -145,7 +145,7 @@ describe('another program that looks into state.db', () => {
 });
 
 describe('fingerprints', () => {
-  it('are found again, whatever the gaps and the sizes of the batches', () => {
+  it('fingerprints are found, whatever the gaps and the sizes of the batches', () => {
     fc.assert(
       fc.property(
         fc.array(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 300 }), {
@@ -190,7 +190,7 @@ describe('fingerprints', () => {
 describe('the lock', () => {
   afterAll(removeCompiled);
 
-  it('is held against another process, whoever forgets it there, and freed by its death', async () => {
+  it('the lock excludes another process, even if that one loses track of it, and is released by a crash', async () => {
     const script = `import { takeLock } from ${JSON.stringify(join(compiled(), 'shipping/lock.js'))};
       takeLock(${JSON.stringify(directory)}); gc(); console.log('held'); setInterval(() => undefined, 1000);`;
     const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', script], {
@@ -205,7 +205,7 @@ describe('the lock', () => {
     expect(existsSync(join(directory, 'lock.db'))).toBe(true);
   });
 
-  it('says what is wrong with a directory that can not be used', () => {
+  it('the lock reports what is wrong with an unusable directory', () => {
     writeFileSync(join(directory, 'file'), '');
     expect(() => takeLock(join(directory, 'file'))).toThrow(/state directory .*file can't be used/);
   });

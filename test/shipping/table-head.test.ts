@@ -62,7 +62,7 @@ async function written(...expected: string[]): Promise<void> {
 }
 
 describe('a failure at the id of another one, before the feed has begun another timeline', () => {
-  it('is written, if the old row was deleted and the new one inserted between two reads', async () => {
+  it('a failure with a reused id is written if its row replaced the old one between two reads', async () => {
     fail('203.0.113.1');
     const second = fail('203.0.113.2');
     await written('203.0.113.1', '203.0.113.2');
@@ -74,7 +74,7 @@ describe('a failure at the id of another one, before the feed has begun another 
     await written('203.0.113.1', '203.0.113.2', '203.0.113.3');
   });
 
-  it('is written, if the highest id was seen to have fallen before', async () => {
+  it('a failure with a reused id is written if the highest id was seen to fall before', async () => {
     fail('203.0.113.1');
     const second = fail('203.0.113.2');
     await written('203.0.113.1', '203.0.113.2');

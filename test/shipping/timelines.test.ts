@@ -37,7 +37,7 @@ async function expectAll(rig: ShippingRig, count: number): Promise<void> {
 const WAYS: readonly Way[] = ['rename', 'copy', 'remove and copy', 'into'];
 
 describe.each(WAYS)('a backup put back by %s', (way) => {
-  it('while running: nothing old again, nothing new missed', () =>
+  it('a backup restored while running: no old row is shipped again, and no new row is missed', () =>
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
@@ -51,7 +51,7 @@ describe.each(WAYS)('a backup put back by %s', (way) => {
       expect(rig.replaced.length).toBe(1);
     }));
 
-  it('while the daemon was down, with new rows beyond the cursor', () =>
+  it('a backup restored while the daemon was down, with new rows after the cursor', () =>
     withRig(async (rig) => {
       rig.append(10);
       rig.backup('a');
@@ -64,7 +64,7 @@ describe.each(WAYS)('a backup put back by %s', (way) => {
       await expectAll(rig, 24);
     }));
 
-  it('first the wrong one, then the right one', () =>
+  it('a wrong backup is restored first, then the right one', () =>
     withRig(async (rig) => {
       rig.append(4);
       rig.backup('wrong');
@@ -82,7 +82,7 @@ describe.each(WAYS)('a backup put back by %s', (way) => {
 });
 
 describe('rows changed by hand', () => {
-  it('deleted at the end: ids go on, no other history', () =>
+  it('rows deleted at the end, with continued ids, are not another history', () =>
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
@@ -93,7 +93,7 @@ describe('rows changed by hand', () => {
       expect(rig.replaced).toEqual([]);
     }));
 
-  it('all deleted, ids kept: goes on', () =>
+  it('a table emptied with its sequence kept is continued', () =>
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
@@ -104,7 +104,7 @@ describe('rows changed by hand', () => {
       expect(rig.replaced).toEqual([]);
     }));
 
-  it('all deleted and the sequence reset: ids are used again, nothing is missed', () =>
+  it('a table emptied with its sequence reset reuses ids, and nothing is missed', () =>
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
@@ -113,7 +113,7 @@ describe('rows changed by hand', () => {
       await expectAll(rig, 22);
     }));
 
-  it('the last row edited: the edited one is shipped, the others not again', () =>
+  it('an edit of the last row ships only that row', () =>
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
@@ -122,7 +122,7 @@ describe('rows changed by hand', () => {
       await expectAll(rig, 12);
     }));
 
-  it('table dropped and made anew', () =>
+  it('a table that is dropped and created again is read from its beginning', () =>
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
@@ -132,7 +132,7 @@ describe('rows changed by hand', () => {
       await expectAll(rig, 21);
     }));
 
-  it('without AUTOINCREMENT: last rows deleted, their ids used again', () =>
+  it('last rows deleted without AUTOINCREMENT: reused ids are read', () =>
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
@@ -142,7 +142,7 @@ describe('rows changed by hand', () => {
       await expectAll(rig, 12);
     }, false));
 
-  it('a column added with a default changes no event', () =>
+  it('a column added with a default changes no event id', () =>
     withRig(async (rig) => {
       rig.append(10);
       await expectAll(rig, 10);
@@ -156,7 +156,7 @@ describe('rows changed by hand', () => {
 });
 
 describe('a sink that lags', () => {
-  it('has delivered what both histories have, and the rows that are gone are named', () =>
+  it('a lagging sink keeps the rows that both histories share, and lost rows are named', () =>
     withRig(async (rig) => {
       rig.append(10);
       await rig.settle();
@@ -177,7 +177,7 @@ describe('a sink that lags', () => {
       expect(rig.lost).toEqual([{ sink: 'lagging', timeline: 1, count: 10, ranges: [[21, 30]] }]);
     }));
 
-  it('lags no more behind a table that was put back as it was before its first row', () =>
+  it('a sink no longer lags behind a table that was restored to a state without rows', () =>
     withRig(async (rig) => {
       rig.backup('empty');
       rig.append(2);
@@ -239,7 +239,7 @@ describe('whatever is done to the database', () => {
   );
 
   it.each([true, false])(
-    'every row that was seen at rest is delivered exactly once (AUTOINCREMENT %s)',
+    'every row that was seen at rest is delivered exactly once, whatever is done to the database (AUTOINCREMENT %s)',
     async (autoincrement) => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 16 }), async (steps) => {

@@ -51,7 +51,7 @@ const encoderOf = (format: Formatter, end: Encoder['end'] = ''): Encoder => ({
 });
 
 describe('messages', () => {
-  it('are what the format makes of each event as text, in memory that has been used before', () => {
+  it("messages equal the text of each event's format, even in reused memory", () => {
     const pool = new MemoryPool();
     fc.assert(
       fc.property(fc.constantFrom(...formats), events, fc.constantFrom('', '\n'), (format, given, end) => {
@@ -72,7 +72,7 @@ describe('messages', () => {
     );
   });
 
-  it('that are selected are those, with the events that no format took at their places', () => {
+  it('selected messages keep unformattable events at their places', () => {
     const throwing = Object.assign((event: { sequence: number }) => {
       if (event.sequence % 3 === 0) throw new Error('no');
       return `event ${event.sequence}`;

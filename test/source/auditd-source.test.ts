@@ -37,7 +37,7 @@ function scene() {
 }
 
 describe("the daemon's own audit table", () => {
-  test('is read by id over the open connection', () => {
+  test("the daemon's own table is read by id over the open connection", () => {
     const { source, ban, db } = scene();
     ban();
     ban();
@@ -51,7 +51,7 @@ describe("the daemon's own audit table", () => {
     expect([db.open, db.inTransaction]).toEqual([true, false]);
   });
 
-  test('has other ids than the same row of Postern', () => {
+  test("a row of the daemon's own table has another event id than the same row of Postern", () => {
     const { source, ban, db } = scene();
     ban();
     const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
@@ -62,7 +62,7 @@ describe("the daemon's own audit table", () => {
     expect(ours?.id).not.toBe(theirs?.id);
   });
 
-  test('a revision names the row it is of, and has the id that it would have without that', () => {
+  test('a revision names its original row, which does not change its event id', () => {
     const { db } = scene();
     const directory = temporaryDirectory(onTestFinished);
     const state = new State(directory);
@@ -112,7 +112,7 @@ describe("the daemon's own audit table", () => {
     expect(JSON.parse(formatEcs(revised?.[1] ?? raise())).postern).toMatchObject({ revision_of: 4711 });
   });
 
-  test('purged at the mark: goes on', () => {
+  test("the daemon's own table is read on after the row at the mark was purged", () => {
     const { source, ban, db } = scene();
     ban();
     ban();
@@ -123,7 +123,7 @@ describe("the daemon's own audit table", () => {
     expect(reading(source.read(request(mark))).events.map((event) => event.sequence)).toEqual([3]);
   });
 
-  test('can be read in a transaction of the caller', () => {
+  test("the daemon's own table can be read in the caller's transaction", () => {
     const { source, ban, db } = scene();
     db.transaction(() => {
       ban();
@@ -131,7 +131,7 @@ describe("the daemon's own audit table", () => {
     })();
   });
 
-  test('wakes once for what is recorded in one go, not in the midst of it, and no more once closed', async () => {
+  test('rows recorded together wake the watcher once, afterwards, and never after close', async () => {
     const { source } = scene();
     const onWake = vi.fn();
     const watching = source.watch(onWake);
@@ -146,7 +146,7 @@ describe("the daemon's own audit table", () => {
     expect(onWake).toHaveBeenCalledTimes(2);
   });
 
-  test('a read that failed is repeated after 5 s, where otherwise nobody is woken without a call', async () => {
+  test('a failed read is retried after 5 s without a call of notify', async () => {
     const { source, db } = scene();
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     onTestFinished(() => {
@@ -169,7 +169,7 @@ describe("the daemon's own audit table", () => {
     watching.close();
   });
 
-  test('a table that is gone is a state, not a crash', () => {
+  test('a missing own table is a waiting state, not a crash', () => {
     const { source, db } = scene();
     db.exec('DROP TABLE audit_log');
     expect(source.read(request(START))).toMatchObject({

@@ -40,7 +40,7 @@ function filesOf(database: string): FileState {
 const settle = () => sleep(120);
 
 describe('copies of a stopped database', () => {
-  test('files that changed meanwhile: the copy is thrown away', async () => {
+  test('a copy is discarded if the files changed in the meantime', async () => {
     const { database, directory, copies, write } = scene();
     await settle();
     const before = filesOf(database);
@@ -51,7 +51,7 @@ describe('copies of a stopped database', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
-  test('the same files are copied once, and the copy goes after a while', async () => {
+  test('unchanged files are copied once, and the copy is removed after a while', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => {
       vi.useRealTimers();
@@ -65,7 +65,7 @@ describe('copies of a stopped database', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
-  test('a writer that stops after each commit: copies take 5 % of the time', () => {
+  test('copies take 5 % of the time if a writer stops after each commit', () => {
     let now = 1_000;
     const { database, copies, write } = scene(() => now++); // each copy takes 1 ms
     const stopped = (value: number) => {

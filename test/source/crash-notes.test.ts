@@ -33,7 +33,7 @@ function dieAt(notes: RowNotes, at: NotedRow, path: string): void {
 }
 
 describe('the note of the row that is worked on', () => {
-  test('quarantines the row of two deaths, for good', () => {
+  test('a row with two crashes is quarantined for good', () => {
     const { path, start } = place();
     dieAt(start(), row(7), path);
     const second = start();
@@ -47,7 +47,7 @@ describe('the note of the row that is worked on', () => {
     expect([fourth.found, fourth.isQuarantined(row(7).id)]).toEqual([null, true]);
   });
 
-  test('says nothing of rows that were worked on with success, or of another one', () => {
+  test('a note does not blame rows that were processed successfully, or other rows', () => {
     const { path, start } = place();
     dieAt(start(), row(7), path);
     const second = start();
@@ -67,7 +67,7 @@ describe('the note of the row that is worked on', () => {
     /** A process that dies somewhere among these. */
     const dieAmong = (notes: RowNotes) => notes.begin(some);
 
-    test('counts as one death of the one among them at which the process dies next', () => {
+    test('a note of several rows counts as one crash of the row at which the process crashes next', () => {
       const { path, start } = place();
       dieAmong(start());
       const second = start();
@@ -77,7 +77,7 @@ describe('the note of the row that is worked on', () => {
       expect(start().found).toMatchObject({ ...row(7), deaths: 2 });
     });
 
-    test('alone quarantines nothing, however often it dies there', () => {
+    test('a note of several rows alone quarantines nothing, however many crashes there are', () => {
       const { start } = place();
       for (let deaths = 0; deaths < 5; deaths++) {
         const notes = start();
@@ -89,14 +89,14 @@ describe('the note of the row that is worked on', () => {
     test.each([
       ['of another row', row(21)],
       ['of another source', { ...row(7), source: 'auditd' as const }],
-    ])('says nothing %s', (_, other) => {
+    ])('a note of several rows and one %s blame none', (_, other) => {
       const { path, start } = place();
       dieAmong(start());
       dieAt(start(), other, path);
       expect(start().found).toBeNull();
     });
 
-    test('says nothing once they are done, or were worked on with success', () => {
+    test('a note of several rows blames none after they are processed', () => {
       const { path, start } = place();
       const first = start();
       dieAmong(first);
@@ -112,7 +112,7 @@ describe('the note of the row that is worked on', () => {
       expect(start().found).toBeNull();
     });
 
-    test('leaves a row alone that was named for itself', () => {
+    test("a note of several rows does not replace a row's own note", () => {
       const { path, start } = place();
       dieAt(start(), row(7), path);
       dieAmong(start());
@@ -121,7 +121,7 @@ describe('the note of the row that is worked on', () => {
     });
   });
 
-  test('is careful after a death, not after an orderly end; a death between rows names none', () => {
+  test('rows are noted one by one after a crash, not after an orderly stop; a crash between rows names none', () => {
     const { start } = place();
     const first = start();
     expect(first.careful).toBe(false);
@@ -132,7 +132,7 @@ describe('the note of the row that is worked on', () => {
     expect(start().careful).toBe(false);
   });
 
-  test('is empty again behind work that throws', () => {
+  test('the note is empty again after work that throws', () => {
     const { path, start } = place();
     const notes = start();
     const fails = () => {
@@ -142,7 +142,7 @@ describe('the note of the row that is worked on', () => {
     expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({ state: 'running', row: null });
   });
 
-  test('is not written again for the rows that were tried last', () => {
+  test('the note is not rewritten for the rows tried last', () => {
     const { start } = place();
     const notes = start();
     expect(notes.wasTried(row(1).id)).toBe(false);
@@ -154,7 +154,7 @@ describe('the note of the row that is worked on', () => {
     expect(start().wasTried(row(300).id)).toBe(false);
   });
 
-  test('that is no note is none', () => {
+  test('an invalid note counts as none', () => {
     const { path, start } = place();
     for (const text of ['', '{', 'null', '[]', '{"state":"running"}', '\0'.repeat(512)]) {
       writeFileSync(path, text);
@@ -164,7 +164,7 @@ describe('the note of the row that is worked on', () => {
     }
   });
 
-  test('can not be written: the work is done all the same', () => {
+  test("work is done even if the note can't be written", () => {
     const notes = new RowNotes({
       directory: '/nonexistent/place',
       load: () => '{"no":"list"}',

@@ -28,7 +28,7 @@ const near = fc
 
 describe('created_at, row after row', () => {
   test.each(['UTC', 'Europe/Berlin', 'America/New_York'])(
-    'is what the whole parser makes of each, in %s',
+    'created_at of each row equals the result of the whole parser, in %s',
     (timeZone) => {
       fc.assert(
         fc.property(

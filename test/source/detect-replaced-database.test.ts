@@ -81,7 +81,7 @@ describe('is it the history that the mark was made in?', () => {
       'replaced',
     ],
     ['no sequence: emptied', { maxId: 0 }, 'same'],
-  ])('%s', (_, evidence, history) => {
+  ])('the history of the database: %s', (_, evidence, history) => {
     expect(compareHistory({ ...gone, ...evidence })).toMatchObject({ history });
   });
 });

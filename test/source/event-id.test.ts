@@ -17,7 +17,7 @@ const value: fc.Arbitrary<SqlValue> = fc.oneof(
 const row = fc.tuple(fc.constant(1n), ...Array.from({ length: 4 }, () => value));
 
 describe('a row as text', () => {
-  test('two rows that differ are never encoded alike', () => {
+  test('two different rows never have the same encoding', () => {
     fc.assert(
       fc.property(row, row, (a, b) => {
         const same = a.every((one, at) => {
@@ -38,7 +38,7 @@ describe('a row as text', () => {
     );
   });
 
-  test('text can not pretend to be other columns', () => {
+  test("text can't imitate other columns", () => {
     const forged = '1'.padEnd(9, ';2t1:b');
     expect(encode([1n, forged, null])).not.toBe(encode([1n, '1', 'b']));
     expect(encode([1n, 'a;2t1:b', null])).not.toBe(encode([1n, 'a', 'b']));
@@ -54,7 +54,7 @@ describe('a row as text', () => {
     [Buffer.alloc(0), ''],
     [9_007_199_254_740_992n, 9_007_199_254_740_993n],
     [0, -0],
-  ])('%o is not %o', (a, b) => {
+  ])('%o is not encoded like %o', (a, b) => {
     expect(encode([1n, a])).not.toBe(encode([1n, b]));
   });
 
@@ -66,7 +66,7 @@ describe('a row as text', () => {
     expect(encode([1n, 'a', 'x'], defaults)).toBe(encode([1n, 'a', 'x']));
   });
 
-  test('bytes that are not UTF-8 count as they are; U+FFFD that was written as such as text', () => {
+  test('bytes that are not UTF-8 are encoded unchanged, and a stored U+FFFD as text', () => {
     const row = [1n, '\ufffd'] as const;
     const other = encode(row, NO_DEFAULTS, Buffer.from([0xff]));
     expect(other).not.toBe(encode(row, NO_DEFAULTS, Buffer.from([0xfe])));
@@ -74,7 +74,7 @@ describe('a row as text', () => {
     expect(encode(row, NO_DEFAULTS, Buffer.from('\ufffd'))).toBe('source:1;1t1:\ufffd');
   });
 
-  test('long text is encoded as short text is', () => {
+  test('long text is encoded like short text', () => {
     expect(encode([1n, 'x'.repeat(511)])).toBe(`source:1;1t511:${'x'.repeat(511)}`);
     expect(encode([1n, 'x'.repeat(512)])).toBe(`source:1;1t512:${'x'.repeat(512)}`);
   });

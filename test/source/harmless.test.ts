@@ -101,38 +101,41 @@ beforeAll(() => {
 afterAll(removeCompiled);
 
 describe.skipIf(!root)('looking leaves no file, no mode, no lock behind, and Postern writes on', () => {
-  test.each(cases)('$state, read by $who, $mount', async ({ state, identity, mount }) => {
-    const mode = state.endsWith('journal') ? 'delete' : 'wal';
-    // The worst case: all may write in the directory, and the files are for the owner and the group to read.
-    const postern = await posternAs(POSTERN, mode, mount === 'writable');
-    await bring(postern, state);
-    const before = picture(postern.home);
-    const reader = new Reader(postern.database, postern.privateDirectory, {
-      ...(identity === undefined ? {} : { identity }),
-      ...(mount === 'read-only' ? { readOnly: postern.home } : {}),
-    });
-    onTestFinished(() => reader.kill());
-    const look = await reader.look(20);
-    expect(look).toMatchObject({ state: 'reading', ids: [1, 2, 3, 4, 5] });
-    expect(look.postern).toBe(
-      ['running', 'killed', 'rollback journal'].includes(state) ? 'running' : 'stopped',
-    );
-    expect(picture(postern.home)).toEqual(before);
-    const living = state === 'running' || state === 'rollback journal';
-    const writer = living ? postern.writer : await writerAt(postern.database, POSTERN).open(mode);
-    expect(await writer.insert(1)).toBe(6);
-    await reader.look(20);
-    expect(await writer.insert(1)).toBe(7);
-    await writer.stop();
-    expect(readdirSync(postern.home)).toEqual(['posternproxy.db']);
-    await settle();
-    // A copy that took long is not made again at once.
-    await expect.poll(() => reader.look(), { interval: 200 }).toMatchObject({ ids: [1, 2, 3, 4, 5, 6, 7] });
-    expect(readdirSync(postern.home)).toEqual(['posternproxy.db']);
-    expect(await (await writerAt(postern.database, POSTERN).open(mode)).insert(1)).toBe(8);
-  });
+  test.each(cases)(
+    'reading leaves no file, mode or lock behind: $state, read by $who, $mount',
+    async ({ state, identity, mount }) => {
+      const mode = state.endsWith('journal') ? 'delete' : 'wal';
+      // The worst case: all may write in the directory, and the files are for the owner and the group to read.
+      const postern = await posternAs(POSTERN, mode, mount === 'writable');
+      await bring(postern, state);
+      const before = picture(postern.home);
+      const reader = new Reader(postern.database, postern.privateDirectory, {
+        ...(identity === undefined ? {} : { identity }),
+        ...(mount === 'read-only' ? { readOnly: postern.home } : {}),
+      });
+      onTestFinished(() => reader.kill());
+      const look = await reader.look(20);
+      expect(look).toMatchObject({ state: 'reading', ids: [1, 2, 3, 4, 5] });
+      expect(look.postern).toBe(
+        ['running', 'killed', 'rollback journal'].includes(state) ? 'running' : 'stopped',
+      );
+      expect(picture(postern.home)).toEqual(before);
+      const living = state === 'running' || state === 'rollback journal';
+      const writer = living ? postern.writer : await writerAt(postern.database, POSTERN).open(mode);
+      expect(await writer.insert(1)).toBe(6);
+      await reader.look(20);
+      expect(await writer.insert(1)).toBe(7);
+      await writer.stop();
+      expect(readdirSync(postern.home)).toEqual(['posternproxy.db']);
+      await settle();
+      // A copy that took long is not made again at once.
+      await expect.poll(() => reader.look(), { interval: 200 }).toMatchObject({ ids: [1, 2, 3, 4, 5, 6, 7] });
+      expect(readdirSync(postern.home)).toEqual(['posternproxy.db']);
+      expect(await (await writerAt(postern.database, POSTERN).open(mode)).insert(1)).toBe(8);
+    },
+  );
 
-  test('a backup copied over the database of a stopped Postern is whole, and has no rows of the old one', async () => {
+  test('a backup copied over the database of a stopped Postern is complete, without old rows', async () => {
     const postern = await posternAs(POSTERN, 'wal', false);
     const backup = `${postern.privateDirectory}/backup.db`;
     await postern.writer.exec(
@@ -159,7 +162,7 @@ describe.skipIf(!root)('looking leaves no file, no mode, no lock behind, and Pos
     expect(await writer.insert(1)).toBe(6);
   });
 
-  test('a writer that waits for no lock commits 3,000 times while looks go on without a pause', async () => {
+  test('a writer without a busy timeout commits 3,000 times during continuous reads', async () => {
     const postern = await posternAs(POSTERN, 'wal', false);
     const reader = new Reader(postern.database, postern.privateDirectory, {
       identity: OURS,

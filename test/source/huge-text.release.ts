@@ -18,7 +18,7 @@ db.execute(row % '\\'{"n":3}\\'')
 db.commit()
 `;
 
-test('a text of 520 MiB: its row ships without it, and those behind it are read; nothing of it comes into memory', () => {
+test('a row with a text of 520 MiB ships without it, later rows are read, and the text is never loaded', () => {
   const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
   execFileSync('python3', ['-c', WRITE, database], { stdio: 'inherit' });
   const { source } = openSource(database);

@@ -31,7 +31,7 @@ async function postern(rows: number, mode = 'delete') {
 }
 
 describe('a database with a rollback journal, whose writer can not commit while it is read', () => {
-  test('is not looked at in the middle of a transaction, and is when that lasts', async () => {
+  test('a database with a rollback journal is not read during a transaction, unless that lasts', async () => {
     const { database, writer } = await postern(3);
     const { source } = openSource(database);
     const found = () => reading(source.read(request(START, { maxRows: 9 })));
@@ -44,7 +44,7 @@ describe('a database with a rollback journal, whose writer can not commit while 
     expect(readOn(openSource(database), START).ids).toEqual([1, 2, 3, 4]);
   });
 
-  test('is read in short pages, none of it twice and nothing left out', async () => {
+  test('a database with a rollback journal is read in short pages, each row once', async () => {
     const { database } = await postern(20_000);
     const page = reading(
       openSource(database).source.read(request(START, { maxRows: 20_000, maxBytes: 2 ** 30 })),
@@ -54,7 +54,7 @@ describe('a database with a rollback journal, whose writer can not commit while 
     expect(readOn(openSource(database), START).ids).toEqual(Array.from({ length: 20_000 }, (_, n) => n + 1));
   });
 
-  test('is not opened again while its files are as they were when all of it was read', async () => {
+  test('a database with a rollback journal is not opened while its files are unchanged since all rows were read', async () => {
     const { database, writer } = await postern(2);
     const opened = openSource(database);
     const events = reading(opened.source.read(request(START))).events;
@@ -75,7 +75,7 @@ describe('a database with a rollback journal, whose writer can not commit while 
   test.each([
     ['delete', 'warning'],
     ['wal', 'ok'],
-  ])('(%s) is named by check', async (mode, level) => {
+  ])('check names the journal mode (%s)', async (mode, level) => {
     const { database } = await postern(1, mode);
     const findings = inspectDatabase(parseConfig(`source: { database: ${database} }\nserver: s\n`, 'c.yml'));
     const words = findings.filter(({ what }) => what.includes('has a rollback journal'));

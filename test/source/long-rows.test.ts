@@ -43,7 +43,7 @@ function table() {
 }
 
 describe('a row that is longer than is read', () => {
-  test('ships without what is not read, and says so in every format; the rows behind it are read', () => {
+  test('a row that is too long ships without the unread part, marked in every format, and later rows are read', () => {
     const { source, insert, read } = table();
     const id = insert('x'.repeat(MOST_READ + 1));
     insert('{"a":1}');
@@ -63,7 +63,7 @@ describe('a row that is longer than is read', () => {
     expect(read(2).incomplete).toBeNull();
   });
 
-  test('is read where it is as long as that and no longer, and known by the length where it is longer', () => {
+  test('a value up to the limit is read, and a longer one is identified by its length', () => {
     const { db, insert, read } = table();
     const id = insert('x'.repeat(MOST_READ));
     const event = read(id);
@@ -75,14 +75,14 @@ describe('a row that is longer than is read', () => {
     expect(read(id).id).not.toBe(longer);
   });
 
-  test('in another column is named with it', () => {
+  test('a value that is too long in another column is named', () => {
     const { insert, read } = table();
     const event = read(insert('u'.repeat(MOST_READ + 5), 'user_name'));
     expect(event.user.name).toBeNull();
     expect(event.incomplete).toBe(`user_name of ${MOST_READ + 5} bytes is not read`);
   });
 
-  test('does not bring more into memory than was asked for and one row', () => {
+  test('long rows load at most the limit and one row into memory', () => {
     const { source, insert } = table();
     for (let n = 0; n < 40; n++) insert(`{"a":"${'x'.repeat(2 ** 20)}"}`);
     const mark = { timeline: 1, id: 0, fingerprint: null };
@@ -95,7 +95,7 @@ describe('a row that is longer than is read', () => {
 describe('details that are longer than are looked at', () => {
   const long = 'a'.repeat(DETAILS_BUDGET);
 
-  test('are shortened: nothing is cut in the middle, and what is left is masked', () => {
+  test('long details are shortened between values, and the rest is masked', () => {
     const { insert, read } = table();
     const details = {
       password: 'S3CRET',
@@ -130,7 +130,7 @@ describe('details that are longer than are looked at', () => {
       'many long texts',
       JSON.stringify({ all: Array.from({ length: 900 }, () => `S3CRET ${'b'.repeat(8_000)}`) }),
     ],
-  ])('that are %s are left out whole', (_, details) => {
+  ])('long details of %s are omitted completely', (_, details) => {
     const { insert, read } = table();
     const event = read(insert(details));
     expect(event.details).not.toContain('S3CRET');

@@ -21,7 +21,7 @@ async function databaseIn(directory: string): Promise<Writer> {
   return writer;
 }
 
-test('rows are read at the next poll where no event tells of them, also behind a link that was turned', async () => {
+test('rows without an event are read at the next poll, even after a link was retargeted', async () => {
   const home = temporaryDirectory(onTestFinished);
   const first = await databaseIn(join(home, 'first'));
   const second = await databaseIn(join(home, 'second'));

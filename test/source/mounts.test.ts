@@ -47,7 +47,7 @@ describe.skipIf(!isRoot())('the database mounted without its directory (root onl
   const CHECK = `${process.execPath} ${CLI} check --config "$3"`;
 
   it.each(['wal', 'delete'])(
-    '(journal_mode=%s) is an error that says what to mount, and no Postern that is stopped',
+    'a database mounted without its directory (journal_mode=%s) is an error that says what to mount, and not a stopped Postern',
     async (mode) => {
       const { home, there, database } = await postern({ mode });
       const at = join(there, 'posternproxy.db');
@@ -65,7 +65,7 @@ describe.skipIf(!isRoot())('the database mounted without its directory (root onl
     },
   );
 
-  it('is said in the log and by status, which has an exit code', async () => {
+  it('a database mounted without its directory is reported in the log and by status, which has an exit code', async () => {
     const { home, there, database } = await postern();
     const at = join(there, 'posternproxy.db');
     writeFileSync(at, '');
@@ -84,14 +84,14 @@ describe.skipIf(!isRoot())('the database mounted without its directory (root onl
     expect(out).toMatch(/"level":.*source postern: .* is mounted by itself|warn.*is mounted by itself/i);
   });
 
-  it('is read where the directory is mounted instead', async () => {
+  it('a database is read if its directory is mounted instead', async () => {
     const { home, data, there } = await postern();
     const config = configOf(home, join(there, 'posternproxy.db'));
     const { out } = withMounts(`mount --bind -o ro "$1" "$2"; ${CHECK} || true`, data, there, config);
     expect(out).toContain('rows up to 2');
   });
 
-  it('is read where no other than its own directory is a mount, whatever lies beside it', async () => {
+  it('a database is read if only its own directory is a mount, whatever is next to it', async () => {
     const { home, data, database } = await postern();
     writeFileSync(join(data, 'other'), '');
     const { out } = withMounts(
@@ -105,7 +105,7 @@ describe.skipIf(!isRoot())('the database mounted without its directory (root onl
 });
 
 describe('a database that its writer has to itself', () => {
-  it('is said to be that, and not a stopped Postern', async () => {
+  it('a database locked exclusively by its writer is reported as such, and not as a stopped Postern', async () => {
     const { database, writer } = await postern({ exclusive: true });
     const { source } = openSource(database);
     const look = source.read(request(START));
@@ -117,7 +117,7 @@ describe('a database that its writer has to itself', () => {
   });
 
   it.skipIf(!isRoot())(
-    'so through a read-only mount, where the kernel does not show locks; check has an exit code (root only)',
+    'an exclusively locked database behind a read-only mount is reported, and check has an exit code (root only)',
     async () => {
       const { home, data, there } = await postern({ exclusive: true });
       const config = configOf(home, join(there, 'posternproxy.db'));
@@ -133,7 +133,7 @@ describe('a database that its writer has to itself', () => {
     },
   );
 
-  it('so with a rollback journal, where it looks like a long transaction: both are named', async () => {
+  it('an exclusively locked database with a rollback journal is reported as a lock or a long transaction', async () => {
     const { database } = await postern({ mode: 'delete', exclusive: true });
     await sleep(120); // a journal that is fresh is that of a commit
     const look = openSource(database).source.read(request(START));
@@ -145,7 +145,7 @@ describe('a database that its writer has to itself', () => {
 });
 
 describe('what the kernel says', () => {
-  it('of mounts: blanks and the like stand as octal numbers', () => {
+  it("octal numbers in the kernel's list of mounts are decoded", () => {
     const text = [
       '36 35 98:0 / /mnt1 rw,noatime master:1 - ext3 /dev/root rw',
       String.raw`37 35 98:0 /db /a\040b\011c\134d/p.db ro - ext4 /dev/x ro`,
@@ -154,7 +154,7 @@ describe('what the kernel says', () => {
     expect([...mountPointsIn(text)]).toEqual(['/mnt1', '/a b\tc\\d/p.db']);
   });
 
-  it('of locks: only one for writing over the bytes of readers counts, of this file', () => {
+  it("only a write lock of this file on the readers' bytes counts as exclusive", () => {
     const line = (access: string, inode: number, from: number, to: number | string) =>
       `1: POSIX  ADVISORY  ${access} 4711 fd:01:${inode} ${from} ${to}\n1: -> POSIX ADVISORY READ 1 fd:01:9 0 0`;
     expect(holdsIn(line('WRITE', 7, 1_073_741_826, 1_073_742_335), '7')).toBe(true);

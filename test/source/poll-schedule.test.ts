@@ -9,7 +9,7 @@ describe('when to look after a change', () => {
     ['at rest: at once', null, rising(0)],
     ['while it climbs: after a millisecond', rising(16), rising(1)],
     ['while it trails: after a millisecond', trailing(16), rising(1)],
-  ])('an event %s', (_, rung, next) => {
+  ])('the read after an event %s', (_, rung, next) => {
     expect(onEvent(rung)).toEqual(next);
   });
 
@@ -30,7 +30,7 @@ describe('when to look after a change', () => {
     [trailing(512), false, null],
     [trailing(16), true, trailing(16)],
     [trailing(32), true, trailing(16)],
-  ])('a look at %o that found rows: %s', (rung, found, next) => {
+  ])('the step after a read at %o that found rows: %s', (rung, found, next) => {
     expect(onRead(rung, found)).toEqual(next);
   });
 
@@ -38,7 +38,7 @@ describe('when to look after a change', () => {
     ['nothing is due', rising(0), null, 100],
     ['a late rung is due', rising(1), 116, 101],
     ['one is due sooner: it is not put off', rising(1), 100.2, 100.2],
-  ])('an event at 100 while %s', (_, rung, pending, due) => {
+  ])('the next read after an event at 100 while %s', (_, rung, pending, due) => {
     expect(dueAfterEvent(rung, 100, pending)).toBe(due);
   });
 });

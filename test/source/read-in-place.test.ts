@@ -19,7 +19,7 @@ function databaseWith(path: string, value: number): string {
 const read = (db: Database) => db.prepare('SELECT a FROM t').pluck().get();
 
 describe('reading in place', () => {
-  test('a file that was replaced meanwhile: what was read is thrown away', () => {
+  test('a read is discarded if the file was replaced in the meantime', () => {
     const home = temporaryDirectory(onTestFinished);
     const database = databaseWith(join(home, 'a.db'), 1);
     const other = databaseWith(join(home, 'b.db'), 2);
@@ -32,7 +32,7 @@ describe('reading in place', () => {
     expect(readInPlace(database, read)).toMatchObject({ kind: 'done', value: 2 });
   });
 
-  test('a file that went away meanwhile', () => {
+  test('a read is discarded if the file disappeared in the meantime', () => {
     const home = temporaryDirectory(onTestFinished);
     const database = databaseWith(join(home, 'a.db'), 1);
     expect(readInPlace(database, () => renameSync(database, `${database}.old`))).toMatchObject({
@@ -41,7 +41,7 @@ describe('reading in place', () => {
     expect(readInPlace(database, read)).toMatchObject({ kind: 'waiting', waiting: { state: 'missing' } });
   });
 
-  test('one transaction: what is committed meanwhile is not seen', () => {
+  test('a read in one transaction does not see concurrent commits', () => {
     const home = temporaryDirectory(onTestFinished);
     const database = databaseWith(join(home, 'a.db'), 1);
     const writer = new Database(database);
@@ -58,7 +58,7 @@ describe('reading in place', () => {
     expect(attempt).toMatchObject({ kind: 'done', value: [1, 1] });
   });
 
-  test('work begins only with the lock: what is tried again has done nothing yet', () => {
+  test('the work of a read begins only with the lock, so that a retry repeats nothing', () => {
     const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
     const writer = new Database(database, { timeout: 0 });
     onTestFinished(() => {
@@ -73,7 +73,7 @@ describe('reading in place', () => {
     expect(late).toMatchObject({ kind: 'done' });
   });
 
-  test('no lock of another reader in this process is dropped', async () => {
+  test('a read in place drops no lock of another reader in this process', async () => {
     const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
     const other = new Database(database, { readonly: true });
     const postern = await new Writer(database).open('delete');
@@ -110,14 +110,14 @@ describe('reading in place', () => {
     },
   );
 
-  test('nothing can be written through it', () => {
+  test("a read in place can't write", () => {
     const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
     const attempt = readInPlace(database, (db) => db.exec('DELETE FROM t'));
     expect(attempt).toMatchObject({ kind: 'waiting', waiting: { code: 'SQLITE_READONLY' } });
     expect(readInPlace(database, read)).toMatchObject({ value: 1 });
   });
 
-  test('the connection is closed whatever happens', () => {
+  test('a read in place always closes its connection', () => {
     const database = databaseWith(join(temporaryDirectory(onTestFinished), 'a.db'), 1);
     let seen: Database | null = null;
     readInPlace(database, (db) => {
@@ -140,7 +140,7 @@ describe('reading with retries', () => {
     return { database, unlock: () => writer.exec('COMMIT') };
   }
 
-  test('a thread that may block waits out a lock, and gives up after its tries', () => {
+  test('a thread that may block waits for a lock, and gives up after its attempts', () => {
     const { database, unlock } = locked();
     const brief: ReadonlySet<WaitingState> = new Set(['locked']);
     let tries = 0;
@@ -158,7 +158,7 @@ describe('reading with retries', () => {
     expect([result, tries]).toMatchObject([{ kind: 'done', value: 1 }, 5]);
   });
 
-  test('the thread that ships does not wait for a lock', () => {
+  test('the shipping thread does not wait for a lock', () => {
     const { database } = locked();
     let tries = 0;
     const beforeTry = () => {

@@ -21,7 +21,7 @@ function linked() {
   return { home, database, turn, files: new RepeatedLook(database) };
 }
 
-test('each look shows what a look that resolves the path shows', () => {
+test('each cached stat equals a stat that resolves the path', () => {
   const { home, database, files } = linked();
   for (let at = 0; at < 30; at++) {
     if (at === 3) writeFileSync(join(home, 'a', 'posternproxy.db-wal'), 'x');
@@ -34,7 +34,7 @@ test('each look shows what a look that resolves the path shows', () => {
   }
 });
 
-test('a link that was turned shows at the next look', () => {
+test('a retargeted link is noticed at the next stat', () => {
   const { home, database, turn, files } = linked();
   files.look();
   files.look();
@@ -43,7 +43,7 @@ test('a link that was turned shows at the next look', () => {
   expect(files.look()?.path).toBe(join(home, 'b', 'posternproxy.db'));
 });
 
-test('a link that was turned to the same file elsewhere shows within ten looks', () => {
+test('a link retargeted to the same file elsewhere is noticed within ten stats', () => {
   const { home, turn, files } = linked();
   rmSync(join(home, 'b', 'posternproxy.db'));
   linkSync(join(home, 'a', 'posternproxy.db'), join(home, 'b', 'posternproxy.db'));

@@ -185,7 +185,7 @@ describe('another history behind the path', () => {
     },
   );
 
-  test.each(['wal', 'delete'])('without AUTOINCREMENT (%s): an id given out again is read', async (mode) => {
+  test.each(['wal', 'delete'])('a reused id is read without AUTOINCREMENT (%s)', async (mode) => {
     const { postern, writer } = await scene({ mode, table: NO_SEQUENCE });
     const { mark } = readOn(postern, START);
     await writer.exec('DELETE FROM audit_log WHERE id >= 9');
@@ -197,7 +197,7 @@ describe('another history behind the path', () => {
     expect(unknownRows(postern)).toEqual([9]);
   });
 
-  test('without AUTOINCREMENT: emptied is no other history until a row comes', async () => {
+  test('an emptied table without AUTOINCREMENT is not another history until it has a row', async () => {
     const { postern, writer } = await scene({ table: NO_SEQUENCE });
     const { mark } = readOn(postern, START);
     await writer.exec('DELETE FROM audit_log');
@@ -250,7 +250,7 @@ describe('the same history, changed by hand', () => {
       "ALTER TABLE audit_log ADD COLUMN agent TEXT DEFAULT 'x'",
       { markDeleted: false, maxId: 10 },
     ],
-  ])('%s', async (_, sql, found) => {
+  ])('the same history, changed by hand: %s', async (_, sql, found) => {
     const { postern, writer } = await scene();
     const { mark } = readOn(postern, START);
     await writer.exec(sql);
@@ -266,7 +266,7 @@ describe('the same history, changed by hand', () => {
     expect(reading(postern.source.read(request(mark))).events.map((event) => event.sequence)).toEqual([11]);
   });
 
-  test('what is recorded of the row below a deleted mark is asked once, not at each look', async () => {
+  test('the fingerprint of the row below a deleted mark is queried once, not at each read', async () => {
     const { database, writer } = await scene();
     const asked: number[] = [];
     const postern = openSource(database, {
@@ -283,7 +283,7 @@ describe('the same history, changed by hand', () => {
     expect(asked).toEqual([9]);
   });
 
-  test('the file is replaced in the middle of looks: each look is of one file', async () => {
+  test('each read sees one file while the file is replaced during reads', async () => {
     const { database, backup, writer, postern } = await scene();
     const { mark } = readOn(postern, START);
     await writer.stop();

@@ -52,7 +52,7 @@ const one = (row: Columns, options?: { encoding?: string }): AuditEvent => {
 };
 
 describe('what a row becomes', () => {
-  test('a login that failed', () => {
+  test('a failed login becomes an event', () => {
     const event = one({
       created_at: '2026-11-22 20:21:00',
       user_id: 7n,
@@ -124,7 +124,7 @@ describe('what a row becomes', () => {
     expect(one({ server })).toMatchObject({ server: name, local });
   });
 
-  test('a row of nothing but NULL', () => {
+  test('a row with only NULL values becomes an event', () => {
     expect(one({})).toMatchObject({
       sequence: 1,
       time: null,
@@ -136,7 +136,7 @@ describe('what a row becomes', () => {
     });
   });
 
-  test('numbers beyond 2^53 keep each digit', () => {
+  test('numbers beyond 2^53 keep every digit', () => {
     const big = 9_007_199_254_740_993n;
     const event = one({ user_id: big, resource_id: -9_223_372_036_854_775_808n, action: big });
     expect(event).toMatchObject({ user: { id: String(big) }, rawAction: String(big) });
@@ -156,7 +156,7 @@ describe('what a row becomes', () => {
     expect(bytes?.user.name).toBe('a\ufffdb');
   });
 
-  test('an id that JavaScript can not hold: what stands below is read, then it says so', () => {
+  test("rows below an id that JavaScript can't represent are read, then it is reported", () => {
     const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
     const db = new Database(database);
     db.exec(`${UNTYPED}; INSERT INTO audit_log (id) VALUES (1), (9007199254740991), (9007199254740992)`);
@@ -172,7 +172,7 @@ describe('what a row becomes', () => {
     });
   });
 
-  test('rows of 1 MB: a page ends where its bytes are reached, with one row at least', () => {
+  test('a page of 1 MB rows ends at its limit in bytes, with at least one row', () => {
     const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
     const db = new Database(database);
     db.exec(UNTYPED);
@@ -193,7 +193,7 @@ describe('what a row becomes', () => {
     });
   });
 
-  test('details are masked when they are asked for, once', () => {
+  test('details are masked once, on first use', () => {
     const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
     const db = new Database(database);
     db.exec(UNTYPED);
@@ -206,7 +206,7 @@ describe('what a row becomes', () => {
     expect([event?.details, event?.details]).toEqual(['{}1', '{}1']);
   });
 
-  test('a redaction or a classification that throws costs the row nothing else', () => {
+  test('a failing redaction or classification affects nothing else of the row', () => {
     const database = join(temporaryDirectory(onTestFinished), 'posternproxy.db');
     const db = new Database(database);
     db.exec(UNTYPED);
@@ -250,7 +250,7 @@ const row: fc.Arbitrary<Columns> = fc.record(
 );
 
 describe('whatever is in a row', () => {
-  test('it becomes an event and a line, and another row another id', () => {
+  test('any row becomes an event and a line, and different rows get different ids', () => {
     fc.assert(
       fc.property(fc.array(row, { minLength: 1, maxLength: 60 }), (rows) => {
         // The same row id for all: only the columns tell them apart.
@@ -292,7 +292,7 @@ describe('whatever is in a row', () => {
     );
   });
 
-  test('text of the same look and other bytes has another id; U+FFFD itself is text like any other', () => {
+  test('equal-looking text with different bytes has another id; a stored U+FFFD is ordinary text', () => {
     const [a, b, c, d] = [
       one({ user_name: { sql: "CAST(x'ff' AS TEXT)" } }),
       one({ user_name: { sql: "CAST(x'fe' AS TEXT)" } }),

@@ -51,14 +51,14 @@ test('SQLite itself deletes what a journal names', () => {
   expect(existsSync(precious)).toBe(false);
 });
 
-test('a copy is rolled back, and what its journal names stays', async () => {
+test('a copy is rolled back, and the file named in its journal stays', async () => {
   const { home, database, precious } = scene();
   prepareHotJournal(database, precious);
   expect(await changedInCopy(home, database)).toBe(0);
   expect(existsSync(precious)).toBe(true);
 });
 
-test('where the super-journal is gone the transaction counts, in the copy as for SQLite', async () => {
+test('a missing super-journal commits the transaction, in the copy as in SQLite', async () => {
   const { home, database, precious } = scene();
   prepareHotJournal(database, `${precious}.gone`);
   const inCopy = await changedInCopy(home, database);
@@ -66,7 +66,7 @@ test('where the super-journal is gone the transaction counts, in the copy as for
   expect(inCopy).toBe(changedIn(database));
 });
 
-test('a journal of one database is rolled back as it was', async () => {
+test('a journal of a single database is rolled back unchanged', async () => {
   const { home, database } = scene();
   prepareHotJournal(database, null);
   expect(await changedInCopy(home, database)).toBe(0);

@@ -30,7 +30,7 @@ function databaseWith(sql: string): { database: string; db: Database } {
 }
 
 describe('the table', () => {
-  test('columns under other names, in other order, in other case, and names that need quotes', () => {
+  test('a table is read with renamed and reordered columns, in any case, and with names that need quotes', () => {
     const { database } = databaseWith(`
       CREATE TABLE "audit ""log""" ("when?" TEXT, ACTION TEXT, "who is; it" TEXT, "Row-Id" INTEGER PRIMARY KEY);
       INSERT INTO "audit ""log""" VALUES ('2026-11-22 20:21:00', 'login', 'Ann', 4)`);
@@ -52,7 +52,7 @@ describe('the table', () => {
     ]);
   });
 
-  test('a name of another column changes no id', () => {
+  test('a renamed column changes no event id', () => {
     const ids = ['created_at', 'created_on'].map((name) => {
       const { database } =
         databaseWith(`CREATE TABLE audit_log (id INTEGER PRIMARY KEY, ${name} TEXT, action TEXT);
@@ -68,19 +68,22 @@ describe('the table', () => {
     ['id', 'CREATE TABLE audit_log (nr INTEGER PRIMARY KEY, created_at, action)', 'nr, created_at, action'],
     ['created_at', 'CREATE TABLE audit_log (id INTEGER PRIMARY KEY, action)', 'id, action'],
     ['action', 'CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at)', 'id, created_at'],
-  ])('without %s: names it, what is there, and the key', (column, sql, columns) => {
-    expect(cacheFor().get(memory(sql))).toMatchObject({
-      state: 'no_column',
-      message: `table audit_log has no column ${column}; its columns are ${columns}. Name the right one under source.columns.${column}`,
-    });
-  });
+  ])(
+    'the error for a missing column (%s) names it, the existing columns and the key',
+    (column, sql, columns) => {
+      expect(cacheFor().get(memory(sql))).toMatchObject({
+        state: 'no_column',
+        message: `table audit_log has no column ${column}; its columns are ${columns}. Name the right one under source.columns.${column}`,
+      });
+    },
+  );
 
   test.each([
     'id TEXT PRIMARY KEY',
     'id INT PRIMARY KEY',
     'id INTEGER',
     'id INTEGER, PRIMARY KEY (id, action)',
-  ])('%s: rows can not be followed by it', (id) => {
+  ])("an id column that can't be followed is rejected: %s", (id) => {
     const sql = `CREATE TABLE audit_log (created_at, action, ${id})`;
     expect(cacheFor().get(memory(sql))).toMatchObject({
       state: 'no_column',
@@ -88,7 +91,7 @@ describe('the table', () => {
     });
   });
 
-  test('keys that are UUIDs: the message has the view that helps', () => {
+  test('the error for UUID keys shows a view that helps', () => {
     const { database, db } = databaseWith(`
       CREATE TABLE audit_log (id TEXT PRIMARY KEY, created_at TEXT, action TEXT, ip_address TEXT);
       INSERT INTO audit_log VALUES ('0f1c8a5e-5b7c-4f7e-9a57-3b2a1c9d0e4f', '2026-11-22 20:21:00', 'login', '203.0.113.7'),
@@ -119,7 +122,7 @@ describe('the table', () => {
     expect(cacheFor().get(memory(sql))).toMatchObject({ message: expect.stringMatching(next) });
   });
 
-  test('generated columns are columns', () => {
+  test('generated columns are read', () => {
     const { database } = databaseWith(`
       CREATE TABLE audit_log (id INTEGER PRIMARY KEY, at INTEGER, action, created_at AS (datetime(at, 'unixepoch')), server AS ('a') STORED);
       INSERT INTO audit_log (at, action) VALUES (1795378860, 'login')`);
@@ -127,7 +130,7 @@ describe('the table', () => {
     expect(event).toMatchObject({ time: 1_795_378_860_000, server: 'a' });
   });
 
-  test('a view can take the place of a table; ids that are not integers are left out', () => {
+  test('a view can replace a table; rows without an integer id are skipped', () => {
     const { database, db } = databaseWith(`${TABLE};
       INSERT INTO audit_log (created_at, action) VALUES ('2026-11-22 20:21:00', 'login'), ('2026-11-22 20:21:01', 'logout');
       CREATE VIEW audit_view AS SELECT id, created_at, upper(action) AS action FROM audit_log
@@ -143,7 +146,7 @@ describe('the table', () => {
     expect(reading(source.read(request(START))).events[0]).toMatchObject({ rawAction: 'login', server: 's' });
   });
 
-  test('no table: the nearest name, or all of them', () => {
+  test('the error for a missing table names the nearest table, or all', () => {
     expect(cacheFor().get(memory('CREATE TABLE auditlog (id)'))).toMatchObject({
       state: 'no_table',
       message:
@@ -154,7 +157,7 @@ describe('the table', () => {
     });
   });
 
-  test('is inspected again when its SQL changes, and not otherwise', () => {
+  test('a table is inspected again only if its SQL changes', () => {
     const seen: unknown[] = [];
     const cache = new TableCache(schema.parse({}).source, (table) => seen.push(table));
     const db = memory(TABLE);
@@ -191,7 +194,7 @@ describe('the constant that a new column gives to old rows', () => {
     expect('defaults' in table ? table.defaults[10] : table).toEqual(value);
   });
 
-  test('of a column that every row has had from the start does not count', () => {
+  test('the default of an original column does not count', () => {
     const db = memory("CREATE TABLE audit_log (id INTEGER PRIMARY KEY, created_at, action TEXT DEFAULT 'x')");
     const table = cacheFor().get(db);
     expect('defaults' in table ? table.defaults[5] : table).toBeUndefined();

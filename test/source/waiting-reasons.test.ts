@@ -60,7 +60,7 @@ test('the linked SQLite has the fix for the corruption by two processes that che
 
 describe('a database that can be read in place', () => {
   test.each(['wal', 'delete', 'truncate', 'persist'])(
-    'a running writer, journal mode %s: all rows',
+    'all rows of a running writer are read, journal mode %s',
     async (mode) => {
       const { database, writer } = await posternIn(directory(), mode);
       await writer.insert(3);
@@ -70,7 +70,7 @@ describe('a database that can be read in place', () => {
     },
   );
 
-  test('a writer killed with -9: all rows, also those only in the WAL', async () => {
+  test('all rows of a writer killed with -9 are read, even those only in the WAL', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(3);
     await writer.kill();
@@ -81,7 +81,7 @@ describe('a database that can be read in place', () => {
     });
   });
 
-  test('what is not committed is not read', async () => {
+  test('uncommitted rows are not read', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(1);
     await writer.exec('BEGIN');
@@ -92,7 +92,7 @@ describe('a database that can be read in place', () => {
     expect(reading(source.read(request(START))).upTo).toBe(2);
   });
 
-  test('a link to the database is followed, with the files beside its target', async () => {
+  test('a link to the database is followed, with the companion files of its target', async () => {
     const home = directory();
     const { database, writer } = await posternIn(home);
     await writer.insert(2);
@@ -125,7 +125,7 @@ async function hotJournal(home: string): Promise<{ database: string }> {
 }
 
 describe('a stopped Postern', () => {
-  test('its last rows come from a copy, and nothing is left behind', async () => {
+  test('the last rows of a stopped Postern come from a copy, and nothing is left behind', async () => {
     const home = directory();
     const { database, writer } = await posternIn(home);
     const postern = openSource(database);
@@ -145,7 +145,7 @@ describe('a stopped Postern', () => {
     expect(reading(postern.source.read(request(mark)))).toMatchObject({ postern: 'running', upTo: 6 });
   });
 
-  test('a copy is made once for a change, not at each look', async () => {
+  test('a stopped database is copied once per change, not at each read', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(3);
     await writer.stop();
@@ -162,7 +162,7 @@ describe('a stopped Postern', () => {
     }
   });
 
-  test('many pages come from one copy', async () => {
+  test('many pages of a stopped database are read from one copy', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(10);
     await writer.stop();
@@ -181,7 +181,7 @@ describe('a stopped Postern', () => {
     expect(readdirSync(`${database}.private`)).toEqual([]);
   });
 
-  test('killed, and its -shm removed: the rows of the WAL come from the copy', async () => {
+  test('rows in the WAL of a killed Postern without -shm come from the copy', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(3);
     await writer.kill();
@@ -194,7 +194,7 @@ describe('a stopped Postern', () => {
     expect(existsSync(`${database}-shm`)).toBe(false);
   });
 
-  test('a hot journal: the copy is rolled back, the original is not', async () => {
+  test('a hot journal is rolled back in the copy, not in the original', async () => {
     const { database } = await hotJournal(directory());
     const before = statSync(`${database}-journal`);
     await settle();
@@ -211,7 +211,7 @@ describe('a stopped Postern', () => {
     expect([after.size, after.mtimeMs]).toEqual([before.size, before.mtimeMs]);
   });
 
-  test('changed a moment ago: it waits, because time stamps could not tell a write now', async () => {
+  test('a stopped database changed a moment ago is not copied yet, because timestamps could not show a write now', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(1);
     await writer.stop();
@@ -227,7 +227,7 @@ describe('a stopped Postern', () => {
     });
   });
 
-  test('changed at a time that is still to come: a clock that was put back holds nothing up', async () => {
+  test('a stopped database with a change in the future is read: a clock that was set back delays nothing', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(3);
     await writer.stop();
@@ -240,7 +240,7 @@ describe('a stopped Postern', () => {
     });
   });
 
-  test('too large to copy where blocks are not shared: says so, and waits for its start', async () => {
+  test('a stopped database too large to copy without shared blocks is reported, and read after its start', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(100);
     await writer.stop();
@@ -253,7 +253,7 @@ describe('a stopped Postern', () => {
     expect(look).toMatchObject({ state: 'stopped', message: /1 MiB it is too large to copy .* next start/ });
   });
 
-  test('no room for the copy: says why', async () => {
+  test('a full disk for the copy is reported', async () => {
     const { database, writer } = await posternIn(directory());
     await writer.insert(1);
     await writer.stop();
@@ -284,7 +284,7 @@ describe('a stopped Postern', () => {
 });
 
 describe('waiting', () => {
-  test('no directory, no file, an empty file, no table, then rows', async () => {
+  test('the reader waits for a directory, a file, a database, a table, then reads rows', async () => {
     const home = directory();
     const database = join(home, 'deep', 'posternproxy.db');
     const { source } = openSource(database);
@@ -312,28 +312,31 @@ describe('waiting', () => {
     expect(look()).toMatchObject({ state: 'reading', events: [], maxId: 0 });
   });
 
-  test('a directory in place of the database', () => {
+  test('a directory in place of the database is reported', () => {
     expect(openSource(directory()).source.read(request(START))).toMatchObject({
       state: 'not_a_database',
       message: /is not a file/,
     });
   });
 
-  test.each(['wal', 'delete'])('a file that is no database (it was one in mode %s)', async (mode) => {
-    const { database, writer } = await posternIn(directory(), mode);
-    await writer.stop();
-    writeFileSync(
-      database,
-      'This is a text, and quite a long one, for it must be longer than a header of SQLite. '.repeat(20),
-    );
-    expect(openSource(database).source.read(request(START))).toMatchObject({
-      state: 'not_a_database',
-      message: /is not a SQLite database, or is encrypted\. Set source\.database/,
-      code: 'SQLITE_NOTADB',
-    });
-  });
+  test.each(['wal', 'delete'])(
+    'a file that is not a database is reported (it was one in mode %s)',
+    async (mode) => {
+      const { database, writer } = await posternIn(directory(), mode);
+      await writer.stop();
+      writeFileSync(
+        database,
+        'This is a text, and quite a long one, for it must be longer than a header of SQLite. '.repeat(20),
+      );
+      expect(openSource(database).source.read(request(START))).toMatchObject({
+        state: 'not_a_database',
+        message: /is not a SQLite database, or is encrypted\. Set source\.database/,
+        code: 'SQLITE_NOTADB',
+      });
+    },
+  );
 
-  test('a damaged database', async () => {
+  test('a damaged database is reported', async () => {
     const { database, writer } = await posternIn(directory(), 'delete');
     await writer.insert(2_000);
     await writer.stop();
@@ -344,7 +347,7 @@ describe('waiting', () => {
     });
   });
 
-  test('an exclusive transaction locks it', async () => {
+  test('an exclusive transaction is reported as a lock', async () => {
     const { database, writer } = await posternIn(directory(), 'delete');
     await writer.insert(1);
     await writer.exec('BEGIN EXCLUSIVE');
@@ -354,7 +357,7 @@ describe('waiting', () => {
     });
   });
 
-  test.skipIf(!root)('the exclusive locking mode of a WAL locks it', async () => {
+  test.skipIf(!root)('the exclusive locking mode of a WAL is reported', async () => {
     const home = directory();
     const { database, writer } = await posternIn(home);
     await writer.ask('close');
@@ -387,7 +390,7 @@ describe('waiting', () => {
     expect(reading(source.read(request(START))).upTo).toBe(2);
   });
 
-  test.skipIf(!root)('no permission: names the file, its owner and its mode', async () => {
+  test.skipIf(!root)('a missing permission is reported with the file, its owner and its mode', async () => {
     const home = directory();
     const { database, writer } = await posternIn(home);
     await writer.insert(1);

@@ -21,7 +21,7 @@ const program = `
 it.skipIf(!there).each([
   ['max_inotify_instances', 'EMFILE', 'fs.inotify.max_user_instances'],
   ['max_inotify_watches', 'ENOSPC', 'fs.inotify.max_user_watches'],
-])('where %s is used up the warning names the key to raise', (limit, code, key) => {
+])('the warning about an exhausted %s names the key to raise', (limit, code, key) => {
   const line = `echo 0 >/proc/sys/user/${limit} && exec "$0" "$@"`;
   const { stdout, stderr } = spawnSync(
     'unshare',

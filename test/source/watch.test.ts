@@ -67,7 +67,7 @@ const upTo = (count: number) => Array.from({ length: count }, (_, at) => at + 1)
 
 describe('watching the directory', () => {
   test.each(['NORMAL', 'FULL'])(
-    'each of 300 commits is seen without a poll, synchronous=%s',
+    'each of 300 commits is noticed without a poll, synchronous=%s',
     async (synchronous) => {
       const { writer, reading } = await postern();
       await writer.exec(`PRAGMA synchronous = ${synchronous}`);
@@ -101,7 +101,7 @@ describe('watching the directory', () => {
     expect(midway).toBeGreaterThan((last - before) / 2);
   });
 
-  test('without changes it stops reading', async () => {
+  test('the watcher stops reading without changes', async () => {
     const { writer, reading } = await postern();
     const follower = new Follower(reading.source);
     await writer.insert(3);
@@ -125,7 +125,7 @@ describe('watching the directory', () => {
     await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3, 4]), 60_000);
   });
 
-  test('for five polls after a change it reads again, without any further change: a disk may have been slow to sync', async () => {
+  test('the watcher rereads for five polls after a change, because a disk may be slow to sync', async () => {
     const { writer, reading } = await postern('400ms');
     const follower = new Follower(reading.source);
     await writer.insert(1);
@@ -139,7 +139,7 @@ describe('watching the directory', () => {
     expect(follower.looks - atRest).toBeLessThanOrEqual(1);
   });
 
-  test('other files in the directory wake nobody', async () => {
+  test('other files in the directory cause no read', async () => {
     const { home, reading } = await postern('20ms');
     const follower = new Follower(reading.source);
     await sleep(1_200);
@@ -149,7 +149,7 @@ describe('watching the directory', () => {
     expect(follower.looks).toBe(looks);
   });
 
-  test('the writer stops and starts again: a new -wal is seen as the first was', async () => {
+  test('a new -wal is noticed after the writer restarts', async () => {
     const { database, writer, reading } = await postern();
     const follower = new Follower(reading.source);
     await writer.insert(2);
@@ -164,7 +164,7 @@ describe('watching the directory', () => {
 });
 
 describe('polling', () => {
-  test('a directory that comes later is found, and watched from then on', async () => {
+  test('a directory created later is found by polling, and then watched', async () => {
     const home = temporaryDirectory(onTestFinished);
     const database = join(home, 'later', 'posternproxy.db');
     const { source } = openSource(database, { source: { poll_interval: '50ms' } });
@@ -198,7 +198,7 @@ describe('polling', () => {
     await vi.waitFor(() => expect(follower.ids).toEqual([1, 2]), { timeout: 60_000 });
   });
 
-  test('the last rows of a Postern that stops are read without anything else happening', async () => {
+  test('the last rows of a stopping Postern are read without another change', async () => {
     const { writer, reading } = await postern('50ms');
     const follower = new Follower(reading.source);
     await sleep(100);
@@ -207,7 +207,7 @@ describe('polling', () => {
     await vi.waitFor(() => expect(follower.ids).toEqual([1, 2, 3, 4]), { timeout: 60_000 });
   });
 
-  test('after close it calls back no more', async () => {
+  test('the watcher never calls back after close', async () => {
     const { writer, reading } = await postern('10ms');
     const follower = new Follower(reading.source);
     await sleep(50);
