@@ -19,7 +19,7 @@ function keeping(keep: string): string {
   return `keep: { default: 1y }, archive: { directory: ${rig.archive}, keep: ${keep} }`;
 }
 
-/** What somebody writes who may write to the directory and has no key. */
+/** Forges an anchor as somebody with write access to the directory and without the key. */
 function forge(sequence: number, previous = '0'.repeat(64)): void {
   const created = new Date(rig.clock).toISOString();
   const body = { schema_version: 1, sequence, previous_sha256: previous, created };
@@ -38,7 +38,7 @@ function verified(key: typeof publicKey | null = null): string {
 beforeEach(async () => {
   rig = new RetentionRig();
   anchor = join(rig.archive, 'anchor.json');
-  // An archive for each month.
+  // One archive per month.
   rig.insert(
     Array.from({ length: MADE }, (_, at) => ({ created: sqlTime(rig.clock - (600 - at * 31) * DAY) })),
   );
@@ -61,7 +61,7 @@ describe('an anchor that nobody has recorded', () => {
       const { head } = verifyArchives(rig.archive, { key: null, known: [] });
       forge(sequence);
       expect(verified()).toMatch(/^anchor\.json: it says that archives up to \d+ were removed, and 000001-/);
-      // Nor is the end of the chain, noted elsewhere (--head), taken for a proof of it.
+      // The end of the chain, recorded elsewhere (--head), does not prove it either.
       expect(verifyArchives(rig.archive, { key: null, known: [head] }).broken?.name).toBe('anchor.json');
       rig.insert([{ created: sqlTime(rig.clock - 400 * DAY) }, { created: sqlTime(rig.clock) }]);
       await rig.run(keeping(keep));
@@ -105,7 +105,7 @@ describe('an anchor that nobody has recorded', () => {
     const made = rig.removals.at(-1) as Removal;
     const sixth = sequences().includes(6);
     rig.removals = []; // state.db is lost
-    forge(2, made.sha256 ?? ''); // as it was before there was a key
+    forge(2, made.sha256 ?? ''); // as before a key was set
     await rig.run(keeping('7y'), { sign: privateKey });
     expect(rig.removals).toMatchObject([{ sequence: 2, adopted: 'upgrade' }]);
     expect(rig.refused).toEqual([]);
@@ -113,7 +113,7 @@ describe('an anchor that nobody has recorded', () => {
     expect((JSON.parse(readFileSync(anchor, 'utf8')) as Anchor).signature).not.toBeNull();
     expect(sequences().includes(6)).toBe(sixth);
 
-    // Somebody removes an archive and writes the anchor to it.
+    // Somebody removes an archive and writes a matching anchor.
     const { previous_sha256: next } = listArchives(rig.archive)[1] ?? {};
     for (const name of readdirSync(rig.archive))
       if (name.startsWith('000003-')) rmSync(join(rig.archive, name));
@@ -141,7 +141,7 @@ describe('an upgrade', () => {
     rig.clock += 8 * 365 * DAY;
     await rig.run(keeping('7y'));
     expect(sequences()).toEqual([]);
-    rig.removals = []; // the version before recorded none
+    rig.removals = []; // the previous version recorded none
     rig.insert([{ created: sqlTime(rig.clock - 400 * DAY) }, { created: sqlTime(rig.clock) }]);
     await rig.run(keeping('7y'));
     expect(rig.removals).toMatchObject([{ sequence: MADE, adopted: 'upgrade' }]);
@@ -156,7 +156,7 @@ describe('a decision to remove archives that was recorded and broken off', () =>
     expect(third.sequence).toBe(MADE);
     rig.clock += 8 * 365 * DAY;
     rig.insert([{ created: sqlTime(rig.clock) }]);
-    // Recorded, and then the process dies.
+    // The process crashes after recording the decision.
     const before = readdirSync(rig.archive);
     const keep = new Map(before.map((name) => [name, readFileSync(join(rig.archive, name))]));
     rig.expire = () => 2;

@@ -146,7 +146,7 @@ it('an archive is reported once, whatever is requested again', () => {
   const known = state.accounted.of('postern', 1);
   expect([1, 2, 3, 7].filter((id) => known.has(id))).toEqual([1, 2, 7]);
   const forged: IdRange[] = [1, 2, 1].map((first) => [first, Number.MAX_SAFE_INTEGER]);
-  ledger().begin({ ...step, change: { said, missing: forged } }, by, {}); // would never end
+  ledger().begin({ ...step, change: { said, missing: forged } }, by, {}); // counting its ids would never end
   const all = state.accounted.of('postern', 1);
   expect([1, 3, 9, 10, 5_000].filter((id) => all.has(id))).toEqual([1, 3, 9]);
 });

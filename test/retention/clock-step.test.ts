@@ -10,7 +10,7 @@ import { NOW } from './retention-fixture.js';
 
 const H = CLOCK_STEP_MS;
 
-/** Looks one after the other: hours of the wall clock and of the machine's uptime. */
+/** Successive readings: hours of the wall clock and of the machine's uptime. */
 function waits(...looks: ReadonlyArray<readonly [wall: number, up: number]>): number[] {
   let note: ClockNote | null = null;
   return looks.map(([wall, up]) => {

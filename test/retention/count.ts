@@ -2,21 +2,21 @@ import Database from '../../src/load-sqlite.js';
 import { listArchives } from '../../src/retention/archive/list.js';
 import { rowsOf } from '../../src/retention/unfinished-archives.js';
 
-/** Where rows are: in the table, in archives, or in neither. */
+/** The locations of rows: in the table, in archives, or in neither. */
 export interface Count {
   readonly inTable: number;
   readonly archived: number;
-  /** In both: an archive whose rows have still to be deleted. */
+  /** In both: an archive whose rows are not deleted yet. */
   readonly both: number;
   /** In neither. */
   readonly missing: readonly number[];
   /** In more than one archive. */
   readonly twice: readonly number[];
-  /** Whose `details` are not those that were written. */
+  /** Rows with changed `details`. */
   readonly changed: readonly number[];
 }
 
-/** @param written `details` of each row that was ever written, by its id */
+/** @param written `details` of each row ever written, by id */
 export function countRows(database: string, archive: string, written: ReadonlyMap<number, string>): Count {
   const db = new Database(database, { readonly: true });
   const table = new Map(

@@ -18,7 +18,7 @@ describe('when a run is due', () => {
     ['0 0 29 2 *', '2026-11-25T00:00Z', '2028-02-29T00:00Z'],
     ['0 0 29 2 *', '2028-02-28T23:59Z', '2028-02-29T00:00Z'],
     ['0 0 29 2 *', '2028-02-29T00:00Z', '2032-02-29T00:00Z'],
-    ['0 0 29 2 *', '2096-02-29T00:00Z', '2104-02-29T00:00Z'], // 2100 is no leap year
+    ['0 0 29 2 *', '2096-02-29T00:00Z', '2104-02-29T00:00Z'], // 2100 is not a leap year
     ['0 0 29 2 mon', '2072-02-29T00:00Z', '2112-02-29T00:00Z'],
     ['15 4 1 1 *', '2026-01-01T04:15Z', '2027-01-01T04:15Z'],
   ])('the next run of %s after %s, and the last one', (pattern, from, next) => {
@@ -26,7 +26,7 @@ describe('when a run is due', () => {
     const [begin, due] = [Date.parse(from), Date.parse(next)];
     expect(schedule.next(begin)).toBe(due);
     expect(schedule.lastDue(begin, due - 1)).toBeNull();
-    expect(schedule.lastDue(begin, due + 300 * 86_400_000)).toBe(due); // however long nobody was there
+    expect(schedule.lastDue(begin, due + 300 * 86_400_000)).toBe(due); // however long the daemon was down
   });
 
   it("a weekday is in UTC, whatever the host's time zone", () => {

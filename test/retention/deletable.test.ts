@@ -63,7 +63,7 @@ describe('a table whose triggers have a word in it', () => {
     const { targets } = await run();
     expect(targets[0]?.purged).toMatchObject({ deleted: 15, kept: 5, young: 0 });
     expect(rig.ids()).toEqual([16, 17, 18, 19, 20, 21]);
-    // In the nights after that none goes any more.
+    // The following nights delete no more rows.
     for (const _ of [1, 2]) await expect(run()).rejects.toThrow(/deleted none of 5 rows .* a trigger/);
     expect(rig.archived()).toEqual(Array.from({ length: 20 }, (_, n) => n + 1));
     rig.db.exec('DROP TRIGGER keeper');

@@ -30,10 +30,10 @@ function archived() {
 it('a row edited after shipping is archived and removed with its current values, and begins no new history', async () => {
   shipping.append(5);
   await shipping.settle();
-  const within = shipping.change(2); // as a version of it
+  const within = shipping.change(2); // shipped as a version
   await shipping.settle();
   shipping.pass(61_000);
-  const later = shipping.change(4); // nobody looks for it
+  const later = shipping.change(4); // too late to be found
   await shipping.settle();
   shipping.sql(`INSERT INTO audit_log (created_at, action) VALUES ('${sqlTime(NOW)}', 'update')`);
   await shipping.settle();

@@ -26,7 +26,7 @@ describe('the running time of the machine', () => {
     expect(counted(look(0, 10), look(50_000, 12)).total).toBe(2 * H);
     expect(counted(look(0, 10), look(1, 0.5), look(-900, 3)).total).toBe(3 * H);
     expect(counted(look(0, 10, 'a'), look(1, 11, 'b')).total).toBe(11 * H);
-    expect(counted(look(0, 10), look(1, 11)).total).toBe(H); // perhaps another start: it has run for 11 h then
+    expect(counted(look(0, 10), look(1, 11)).total).toBe(H); // possibly another boot, with an uptime of 11 h
   });
 });
 

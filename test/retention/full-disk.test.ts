@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { countRows } from './count.js';
 import { DAY, NOW, RetentionRig, sqlTime } from './retention-fixture.js';
 
-/** Mounting takes root, and a kernel that lets root do it. */
+/** Mounting requires root, and a kernel that permits it. */
 function whyNoMount(): string | null {
   const directory = mkdtempSync(join(tmpdir(), 'postern-mount-'));
   try {
@@ -33,7 +33,7 @@ describe.skipIf(why !== null)('a full disk under the archives', () => {
     mkdirSync(rig.archive);
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=300k', 'tmpfs', rig.archive]);
     try {
-      // Three months of 200 KB each, which do not get smaller: the first fits, the others do not.
+      // Three months of 200 KB each, incompressible: the first fits, the others do not.
       const details = Array.from({ length: 900 }, () => randomBytes(600).toString('base64'));
       rig.insert(
         details.map((text, n) => ({

@@ -3,7 +3,7 @@ import { afterEach, expect, it } from 'vitest';
 import { LARGEST_ROW } from '../../src/retention/archive/row-size-limit.js';
 import { NOW, RetentionRig, sqlTime } from './retention-fixture.js';
 
-/** What better-sqlite3 can't write, as it can't read it: V8 has no text of that length. */
+/** Written by another program: better-sqlite3 can neither write nor read it, because V8 has no string of that length. */
 const WRITE = `
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])

@@ -14,7 +14,7 @@ import { archivedIds, RetentionRig } from './retention-fixture.js';
 
 const WORKER = pathToFileURL(resolve(import.meta.dirname, '../../dist/retention/worker.js'));
 
-/** A row with what a legal hold is told by. */
+/** A row with the columns that a legal hold matches. */
 export interface Held {
   readonly created: unknown;
   readonly user?: readonly [id: unknown, name: unknown, email: unknown];
@@ -22,14 +22,14 @@ export interface Held {
   readonly resource?: unknown;
 }
 
-/** Retention as the daemon has it, with its thread and its purge as processes of their own, and a state.db. */
+/** Retention as in the daemon, with a real thread, a real purge process and a state.db. */
 export class LegalRig extends RetentionRig {
   readonly entries: NewEntry[] = [];
   state = this.openState();
   retention: Retention | null = null;
-  /** Called when it is asked whether the clock is known, just before archives go. */
+  /** Called by the check of the clock, just before archives are removed. */
   whileDeciding: () => void = () => undefined;
-  /** Beside the real ones, ms. */
+  /** Offset to the real clocks, ms. */
   ahead = 0;
 
   insertHeld(rows: readonly Held[]): void {
@@ -80,7 +80,7 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1y }, archi
     return this.retention;
   }
 
-  /** Error of the run; null if it went well. */
+  /** Error of the run; null if it succeeded. */
   async now(kind: 'dry' | 'now' = 'now'): Promise<string | null> {
     const { retention } = this;
     if (retention === null) throw new Error('not started');
@@ -92,7 +92,7 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1y }, archi
     }
   }
 
-  /** A run in this process, with what state.db has of holds. @param more YAML of further keys of `retention` */
+  /** A run in this process, with the holds of state.db. @param more YAML of further keys of `retention` */
   quick(more = '', options: { readonly sign?: KeyObject } = {}): Promise<RunResult> {
     this.legal = this.retention?.legal.recorded() ?? [];
     this.clock = Math.max(this.clock, Date.now());
@@ -113,12 +113,12 @@ retention: { enabled: true, schedule: "0 0 29 2 *", keep: { default: 1y }, archi
     return this.entries.filter(({ action }) => action.startsWith(prefix));
   }
 
-  /** After it was closed, for another process. */
+  /** Reopens state.db after it was closed for another process. */
   reopen(): void {
     this.state = new State(join(this.directory, 'state'));
   }
 
-  /** state.db is gone. */
+  /** Deletes state.db. */
   async loseState(): Promise<void> {
     await this.retention?.stop();
     this.state.close();

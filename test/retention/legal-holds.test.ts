@@ -57,7 +57,7 @@ afterEach(() => rig.end());
 
 const file = (number = 1) => join(rig.archive, holdName(number));
 
-/** What the purge answers, in a session of its own. */
+/** The purge's answers in a separate session. */
 async function ask(line: object): Promise<unknown[]> {
   const [input, output] = [new PassThrough(), new PassThrough()];
   input.end(`${JSON.stringify(line)}\n`);
@@ -149,7 +149,7 @@ describe('a legal hold', () => {
     );
     expect(left.pluck().all()).toEqual(['ann', 'ann']);
     expect(rig.archivedIds('auditd')).toHaveLength(1);
-    // Also when the hold comes behind the archive.
+    // The same if the hold is made after the archive.
     const rows = new TableRows(rig.state.db, AUDITD_TABLE, { identify: () => ({ id: '', length: 0 }) }).after(
       0,
       99,
@@ -313,7 +313,7 @@ describe('a record of a hold', () => {
       expect(error).toMatch(words);
       expect(rig.ids()).toEqual([1, 2, 3, 4, 5]);
       expect(rig.retention?.status().legal_holds.trouble).toMatch(words);
-      // The purge comes to that by itself.
+      // The purge detects that itself.
       const [answer] = await ask({ probe: true, holds: rig.retention?.legal.recorded() });
       expect(answer).toMatchObject({ error: expect.stringMatching(words) as string });
       for (const [at, path] of [file(), file(2)].entries()) {
@@ -450,7 +450,7 @@ describe('a record of a hold', () => {
   it('the name and version of a hold record stop a release without legal holds before it does anything', () => {
     rig.start();
     rig.hold(ANN);
-    // As src/retention/archive/archive-files.ts had it before there were holds: the newest of these is read first, and has to be of version 1.
+    // As in src/retention/archive/archive-files.ts before legal holds: the newest of these is read first, and must be of version 1.
     const manifest =
       /^(\d{6,12})-[a-z]+-t\d+-(?:\d{4,6}-\d\d|undated)\.(?:manifest\.json|ndjson(?:\.gz|\.zst)?)$/;
     const [, number] = manifest.exec(holdName(1)) ?? [];
@@ -462,7 +462,7 @@ describe('a record of a hold', () => {
 });
 
 describe('the purge', () => {
-  /** An archive of all old rows, as it was made before there were holds. */
+  /** An archive of all old rows, made before any hold. */
   async function archived(): Promise<Piece> {
     const manifests: Piece[] = [];
     const purger = (usual: ReturnType<LegalRig['purger']>) => ({
@@ -482,7 +482,7 @@ describe('the purge', () => {
     rig.start();
     rig.hold(ANN);
     const holds = rig.retention?.legal.recorded() ?? [];
-    // A daemon of a version before, and one that was taken over.
+    // A daemon of an earlier version, and a compromised one.
     expect(await ask({ piece })).toMatchObject([
       {
         error: expect.stringMatching(/does not know the request/) as string,
@@ -520,7 +520,7 @@ describe('the purge', () => {
     expect(rig.archivedIds()).toEqual([3, 4]);
     expect(rig.ids()).toEqual([1, 2, 3, 5]);
     for (const _ of [1, 2]) await rig.quick();
-    expect(rig.archivedIds()).toEqual([3, 4, 2]); // what is held is in an archive once, and no run is stuck on it
+    expect(rig.archivedIds()).toEqual([3, 4, 2]); // held rows are archived once, and no run is stuck on them
     expect(rig.ids()).toEqual([1, 3, 5]);
 
     const config = rig.config('keep: { default: 1y }');
@@ -594,7 +594,7 @@ describe('an archive with a row that is held', () => {
     };
     await rig.run(keep);
     expect(contentsOf(rig.archive).files.size).toBe(2);
-    await rig.run(keep); // a removal that was broken off is not finished either
+    await rig.run(keep); // an interrupted removal is not finished either
     expect(contentsOf(rig.archive).files.size).toBe(2);
     rig.insertHeld([
       { created: sqlTime(Date.now() - 500 * DAY), user: [9, 'eve', null] },
@@ -603,7 +603,7 @@ describe('an archive with a row that is held', () => {
     rig.legal = rig.retention?.legal.recorded() ?? [];
     await rig.run(keep);
     rig.clock += DAY;
-    await rig.run(keep); // nor by the removal of what was archived since
+    await rig.run(keep); // nor by the removal of later archives
     expect(rig.archivedIds()).toEqual([3, 4, 1, 2, 6]);
     const verify = () =>
       verifyArchives(rig.archive, { key: null, known: [], removals: rig.removals, legal: rig.legal });

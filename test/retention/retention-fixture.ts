@@ -38,7 +38,7 @@ export interface Row {
   readonly details?: unknown;
 }
 
-/** A Postern database and an archive directory; runs happen in this process. */
+/** A Postern database and an archive directory, with runs in this process. */
 export class RetentionRig {
   readonly directory = mkdtempSync(join(tmpdir(), 'postern-retention-'));
   readonly database: string;
@@ -48,17 +48,17 @@ export class RetentionRig {
   /** `source.time_zone` */
   timeZone = 'UTC';
   removals: Removal[] = [];
-  /** Records of legal holds that state.db has. */
+  /** Records of legal holds in state.db. */
   legal: KnownRecord[] = [];
-  /** What runs said of anchors that do not count. */
+  /** Messages of runs about anchors that do not count. */
   readonly refused: string[] = [];
-  /** What may go of the archives that are past their age: all, where a test does not say otherwise. */
+  /** Which archives past their age may be removed; default: all. */
   expire: (expired: readonly ExpiredArchive[]) => number = (expired) => expired.at(-1)?.sequence ?? 0;
   clock = NOW;
-  /** Octets of a row that can be archived; undefined: as many as there can be. */
+  /** The largest row that is archived, in octets; undefined: the technical limit. */
   largest: number | undefined;
 
-  /** @param database one that is there already; left out: a new one */
+  /** @param database an existing one; omitted: a new one */
   constructor(setUp: (db: Database) => void = () => undefined, database: string | null = null) {
     this.database = database ?? join(this.directory, 'posternproxy.db');
     this.db = new Database(this.database);
@@ -86,7 +86,7 @@ export class RetentionRig {
     return parseConfig(text, 'c.yml');
   }
 
-  /** What the unit or the child process does, in this process. @param retention YAML of further keys, as the purge has read it */
+  /** The purge, in this process instead of a unit or a child process. @param retention YAML of further keys, as read by the purge */
   purger(retention: string): Purger {
     const config = this.config(retention);
     const deleter = new Deleter({ config, clock: () => this.clock, ...this.largestRow() });
@@ -196,7 +196,7 @@ export class RetentionRig {
   }
 }
 
-/** Ids in all finished archives, in their order: a row that is in two of them comes twice. */
+/** Ids in all finished archives, in order: a row in two archives is listed twice. */
 export function archivedIds(directory: string, source = 'postern'): number[] {
   if (!existsSync(directory)) return [];
   contentsOf(directory);

@@ -190,7 +190,7 @@ describe('a run', () => {
     expect(targets[0]?.purged).toMatchObject({ deleted: 3, gone: 1, differ: 1 });
     await rig.run('keep: { default: 1y }');
     expect(rig.ids()).toEqual([6]);
-    expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 2]); // as it was, and as it is
+    expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 2]); // the old and the current version
   });
 
   it('a run keeps and counts rows that are too large to archive, even if they grew after archiving', async () => {
@@ -199,7 +199,7 @@ describe('a run', () => {
     const large = 'ü'.repeat(500);
     rig.insert([...old(5), fresh]);
     rig.db.exec(`UPDATE audit_log SET details = '${large}' WHERE id = 2`);
-    rig.db.exec('UPDATE audit_log SET action = CAST(zeroblob(17000000) AS TEXT) WHERE id = 3'); // nothing of it is read
+    rig.db.exec('UPDATE audit_log SET action = CAST(zeroblob(17000000) AS TEXT) WHERE id = 3'); // its value is never read
     const meddle = (usual: Purger): Purger => ({
       ...usual,
       purge: (piece) => {
@@ -224,7 +224,7 @@ describe('a run', () => {
     const refusing = (usual: Purger): Purger => ({
       ...usual,
       purge: (piece) => {
-        rig.clock = NOW - 300 * DAY; // to the purge; the run has looked before
+        rig.clock = NOW - 300 * DAY; // only for the purge; the run has already scanned the table
         return usual.purge(piece, []);
       },
     });
@@ -240,7 +240,7 @@ describe('a run', () => {
   it('a run archives rows that the purge keeps refusing only once, and continues with the others', async () => {
     rig = new RetentionRig();
     rig.insert([...old(5), fresh]);
-    // The purge has read a configuration that the daemon has not: it was changed and not reloaded.
+    // The purge has read a changed configuration that the daemon has not reloaded.
     const other = () => rig.purger('keep: { default: 5y }');
     const first = await rig.run('keep: { default: 1y }', { purger: other });
     expect(first.targets[0]?.purged).toMatchObject({ deleted: 0, young: 5 });
@@ -253,7 +253,7 @@ describe('a run', () => {
       expect(rig.ids()).toHaveLength(6 + night);
     }
     expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 7, 9]);
-    const { resumed } = await rig.run('keep: { default: 1y }'); // it was reloaded
+    const { resumed } = await rig.run('keep: { default: 1y }'); // after a reload
     expect(resumed.deleted).toBe(5);
     expect(rig.ids()).toEqual([6, 8, 10]);
     expect(rig.archived()).toEqual([1, 2, 3, 4, 5, 7, 9]);
@@ -319,7 +319,7 @@ describe('a run', () => {
     async (_, rows, when, archived) => {
       rig = new RetentionRig();
       rig.insert([...old(5), fresh]);
-      rig.db.exec(`VACUUM INTO '${rig.directory}/other.db'`); // the same rows, and who knows what is undelivered
+      rig.db.exec(`VACUUM INTO '${rig.directory}/other.db'`); // the same rows, with unknown undelivered ones
       const replacing = async <T>(request: number, work: () => Promise<T>): Promise<T> => {
         const replace = () => {
           if (request >= rows && existsSync(`${rig.directory}/other.db`))
@@ -385,7 +385,7 @@ describe('a run', () => {
     expect((await keeping('10d')).expired).toBe(1);
     expect(rig.archived()).toEqual([5]);
     rig.clock += DAY;
-    expect((await keeping('1d')).expired).toBe(0); // not more than a day
+    expect((await keeping('1d')).expired).toBe(0); // not older than a day
     rig.clock += 1;
     expect((await keeping('1d')).expired).toBe(1);
     rig.insert([...old(1), fresh]);
@@ -402,7 +402,7 @@ describe('a run', () => {
     rig.insert([...old(3), fresh]);
     const keeping = (keep: string) =>
       rig.run(`keep: { default: 1y }, archive: { directory: ${rig.archive}, keep: ${keep} }`);
-    const first = await keeping('30d'); // shorter than the age at which rows go
+    const first = await keeping('30d'); // shorter than the age of rows
     expect(first).toMatchObject({ expired: 0, targets: [{ purged: { deleted: 3 } }] });
     expect(rig.archived()).toEqual([1, 2, 3]);
     rig.clock += 29 * DAY;
@@ -414,7 +414,7 @@ describe('a run', () => {
       ...usual,
       purge: (piece) => {
         const purged = usual.purge(piece, []);
-        rig.clock += 90 * DAY; // the clock is set forward within the run
+        rig.clock += 90 * DAY; // the clock is set forward during the run
         return purged;
       },
     });
@@ -450,7 +450,7 @@ describe('a run', () => {
       [4, 7],
       [1, 2, 3, 5, 6],
     ]);
-    // Where they are lost: another directory, of which was decided.
+    // If they are lost, the operator configures another directory.
     rig.insert([...old(1), fresh]);
     await rig.run(`keep: { default: 1y }, archive: { directory: ${elsewhere} }`);
     expect(rig.ids()).toEqual([4, 7, 9]);

@@ -20,13 +20,13 @@ let state: State;
 let retention: Retention | null;
 let entries: NewEntry[];
 let warnings: string[];
-/** Beside the real ones, ms. */
+/** Offset to the real clocks, ms. */
 let clock: number;
 let up: number;
-/** What the kernel says of the clock. */
+/** The kernel's answer about the clock. */
 let synchronised: boolean | null;
 
-/** Retention as the daemon has it, with clocks of our own; its thread and its purge are the real ones. */
+/** Retention as in the daemon, with simulated clocks, a real thread and a real purge. */
 function start(schedule = '* * * * *', more = '', keep = 'forever'): Retention {
   const path = join(rig.directory, 'config.yml');
   writeFileSync(
@@ -82,7 +82,7 @@ beforeEach(() => {
   mkdirSync(join(rig.directory, 'state'));
   state = new State(join(rig.directory, 'state'));
   const now = Date.now();
-  // Ids 1 to 4 are old, 5 to 8 are not, in each form; then what has no age, and the newest.
+  // Ids 1 to 4 are old, 5 to 8 are not, in each form; then rows without an age, and the newest.
   for (const age of [430, 300]) rig.insert(forms.map((form) => ({ created: form(now - age * DAY) })));
   rig.insert([{ created: 'unreadable' }, { created: sqlTime(now + 900 * DAY) }, { created: sqlTime(now) }]);
 });
@@ -136,7 +136,7 @@ describe('retention on its schedule', () => {
     expect(entries.filter(({ action }) => action === 'daemon.purge_postponed')).toHaveLength(2);
   });
 
-  /** A start of the machine. */
+  /** Reboots the machine. */
   async function reboot(keep: string): Promise<void> {
     await retention?.stop();
     up = -performance.now() + 1_000;
@@ -145,7 +145,7 @@ describe('retention on its schedule', () => {
   }
 
   async function now(): Promise<void> {
-    while (retention?.status().run?.state === 'running') await sleep(20); // one that was due by that clock
+    while (retention?.status().run?.state === 'running') await sleep(20); // a run that was due by that clock
     retention?.begin('now');
     expect(await finished()).toBeNull();
   }
@@ -157,19 +157,19 @@ describe('retention on its schedule', () => {
     expect(archives).toEqual([1, 2, 3, 4]);
     clock = 2_950 * DAY;
     await reboot('7y');
-    rig.insert([{ created: sqlTime(Date.now() + clock) }]); // the table has that time then, too
+    rig.insert([{ created: sqlTime(Date.now() + clock) }]); // the table then has that time, too
     for (let times = 0; times < 3; times++) await now();
     expect(archivedIds(rig.archive)).toEqual(expect.arrayContaining(archives));
     expect(retention?.status().expiry).toMatchObject({ clock_known: null });
     expect(entries.filter(({ action }) => action === 'daemon.archive_expire')).toHaveLength(1);
-    // A day later nobody has set it right, and nobody keeps it.
+    // A day later the clock is still wrong and not synchronised.
     synchronised = false;
     up += 25 * HOUR;
     clock += 25 * HOUR;
     await now();
     expect(archivedIds(rig.archive)).toEqual(expect.arrayContaining(archives));
     expect(retention?.status().expiry).toMatchObject({ wait: 0, clock_known: false });
-    // Then it is set right: nothing is past its age any more, and the count begins anew the next time.
+    // After the correction nothing is past its age, and the next count starts from zero.
     clock = 0;
     up += 25 * HOUR;
     await reboot('7y');
@@ -186,7 +186,7 @@ describe('retention on its schedule', () => {
     await now();
     clock += 2 * HOUR;
     up += 2 * HOUR;
-    synchronised = null; // nobody to be asked
+    synchronised = null; // no answer from the kernel
     await now();
     expect(retention?.status().expiry?.archives).toBeGreaterThan(0);
     for (const hours of [10, 13]) {
@@ -298,7 +298,7 @@ describe('retention on its schedule', () => {
     const other = join(rig.directory, 'other.db');
     rig.db.exec(`VACUUM INTO '${other}'`);
     retention?.begin('now');
-    renameSync(other, rig.database); // before its thread is up
+    renameSync(other, rig.database); // before its thread has started
     expect(await finished()).toMatch(/has been replaced since the run began/);
     const db = new Database(rig.database, { readonly: true });
     expect(db.prepare('SELECT count(*) FROM audit_log').pluck().get()).toBe(11);
@@ -327,7 +327,7 @@ describe('retention on its schedule', () => {
   it('a run reports what it had deleted before it failed or was interrupted', async () => {
     start('0 0 29 2 *');
     const now = Date.now();
-    const more = { ids: [12, 13], age: 390 * DAY }; // a month behind, which can't be removed
+    const more = { ids: [12, 13], age: 390 * DAY }; // a later month, which can't be removed
     rig.insert([
       ...more.ids.map(() => ({ created: sqlTime(now - more.age), action: 'keep' })),
       { created: sqlTime(now) },
@@ -369,7 +369,7 @@ describe('retention on its schedule', () => {
     await retention?.stop();
     const deleted = before - rig.ids().length;
     expect(rig.ids().length).toBeGreaterThan(YOUNG.length + 1);
-    // The request under way when it was broken off was answered to nobody: the next run finds out.
+    // The answer to the interrupted request was lost: the next run finds the result.
     expect(entries.filter(({ action }) => action === 'daemon.purge')).toEqual([]);
     const shipped = (retention as unknown as { options: { shipped: () => unknown } }).options.shipped;
     start('0 0 29 2 *');

@@ -7,7 +7,7 @@ import type { RunData } from '../../src/retention/thread-protocol.js';
 import { temporaryDirectory } from '../source/postern-fixture.js';
 import { Writer } from '../source/process.js';
 
-/** A thread that says these things at once and lives on. */
+/** A thread that sends these messages at once and keeps running. */
 function threadSaying(said: readonly object[], onPurged: () => void): RunThread {
   return threadOf(
     `import { parentPort } from 'node:worker_threads';
@@ -49,14 +49,14 @@ describe('the thread of a run', () => {
     ['deletions in state.db', [{ own: [[1, 'a']] }]],
   ])('a run fails with the error of state.db about %s, and its thread ends', async (_, said) => {
     const thread = threadSaying(said, () => {
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); // until all has been said
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); // until all messages are sent
       throw new Error('disk I/O error');
     });
     await expect(thread.outcome).rejects.toMatchObject({
       code: 'STATE_UNUSABLE',
       message: expect.stringMatching(/disk I\/O error.*the next run resumes this one/) as string,
     });
-    await thread.stop('for the test'); // comes back, for it has ended
+    await thread.stop('for the test'); // returns, because the thread has ended
   });
 
   it('a run fails with the error of a legal hold record that goes missing', async () => {

@@ -171,7 +171,7 @@ describe('another history behind the path', () => {
     ],
   ];
   test.each(cases.filter(([name]) => shell || !name.startsWith('.restore')))(
-    '%s',
+    'another history behind the path: %s',
     async (_, change, reason, unknown) => {
       const { postern, ...rest } = await scene();
       const { mark } = readOn(postern, START);

@@ -48,7 +48,7 @@ export function compiled(): string {
   return dist;
 }
 
-/** For `afterAll`: vitest ends its workers without their exit handlers. */
+/** For `afterAll`: vitest stops its workers without running their exit handlers. */
 export function removeCompiled(): void {
   if (directory !== null) rmSync(directory, { recursive: true, force: true });
   directory = null;

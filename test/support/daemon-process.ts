@@ -82,7 +82,7 @@ export class DaemonProcess {
     }
   }
 
-  /** @returns the exit code; null if the signal ended it */
+  /** @returns the exit code; null if a signal ended the process */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | null> {
     const { child } = this;
     if (child === null || child.exitCode !== null || child.signalCode !== null)

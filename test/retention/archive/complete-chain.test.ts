@@ -25,7 +25,7 @@ beforeEach(() => {
 });
 afterEach(() => rig.remove());
 
-/** An archive a key, in months that follow one another. */
+/** One archive per key, in consecutive months. */
 async function archives(keys: ReadonlyArray<KeyObject | null>): Promise<void> {
   for (const [at, sign] of keys.entries()) {
     rig.insert(`2026-0${at + 1}-01 00:00:00`, '{"a":1}');
@@ -75,7 +75,7 @@ describe('the archives that readers take', () => {
         /^archives? (1-)?2 (is|are) missing in .*; anchor\.json does not count: .*begins at 3.*is not recorded/,
       );
     expect(() => read({ ...before, removals: [{ ...removal, sha256: 'f'.repeat(64) }] })).toThrow(/000003/);
-    rmSync(anchor); // the next run writes it again
+    rmSync(anchor); // the next run rewrites it
     expect(read({ ...before, removals: [removal] })).toMatchObject({ missing: [], unrecorded: null });
     writeFileSync(anchor, right);
     drop(3);

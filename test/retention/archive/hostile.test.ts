@@ -30,13 +30,13 @@ afterEach(() => rig.remove());
 
 const path = (name: string) => join(rig.archives, name);
 
-/** The manifest with something else in it, and a hash that fits. */
+/** Changes the manifest and its hash. */
 function reseal(change: object): void {
   const { signature: _, sha256: __, ...body } = JSON.parse(readFileSync(path(MANIFEST), 'utf8')) as Manifest;
   writeFileSync(path(MANIFEST), seal<Manifest>({ ...body, ...change }, null).text);
 }
 
-/** Rows that unpack to more than the manifest says, or to just what it says. */
+/** Rows that unpack to more than the size in the manifest, or to exactly that size. */
 function bomb(unpacked: number, content: number): void {
   const packed = gzipSync(Buffer.alloc(unpacked));
   writeFileSync(path(ROWS), packed);

@@ -26,7 +26,7 @@ function restore(rig: ArchiveRig, database: string, table: string | null = null)
   return restoreArchives({ directory: rig.archives, archives, database, table });
 }
 
-/** All there is to the rows of a table, as SQLite itself tells it. */
+/** All values of a table with their types, as reported by SQLite. */
 function dump(db: Database, table = 'audit_log'): unknown[] {
   const names = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[];
   const parts = names
@@ -38,7 +38,7 @@ function dump(db: Database, table = 'audit_log'): unknown[] {
     .all();
 }
 
-/** Columns of every affinity, one that nobody maps, and names that JavaScript minds. */
+/** Columns of every affinity, an unmapped one, and names that are special in JavaScript. */
 const ODD = `CREATE TABLE audit_log (id INTEGER PRIMARY KEY AUTOINCREMENT, created_at, user_id INTEGER, user_name TEXT,
   user_email VARCHAR(10), action TEXT NOT NULL, resource_id NUMERIC, details BLOB, "__proto__", "7" REAL, "a ""b""" TEXT)`;
 const NAMES = [
@@ -194,7 +194,7 @@ describe('archive restore', () => {
     for (const name of ['new.db', 'posternproxy.db']) {
       const database = join(rig.directory, name);
       const steps = restoreInSteps({ directory: rig.archives, archives, database, table: 'old' });
-      for (let step = 0; step < 5; step++) expect(steps.next().done).toBe(false); // three were verified, one is in
+      for (let step = 0; step < 5; step++) expect(steps.next().done).toBe(false); // three are verified, one is restored
       if (name === 'new.db') expect(readdirSync(rig.directory).length).toBeGreaterThan(before.length);
       steps.return({ restored: 0, skipped: 0 });
       expect(readdirSync(rig.directory)).toEqual(before);

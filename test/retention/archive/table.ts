@@ -22,7 +22,7 @@ import { COMPRESSION } from './compression.js';
 
 export const SOURCE_ID = '0123456789abcdef0123456789abcdef';
 export const NOW = Date.UTC(2026, 10, 25);
-export const CONFIG = AUDITD_TABLE; // a table of Postern's with the default mapping has the same names
+export const CONFIG = AUDITD_TABLE; // Postern's table has the same names with the default mapping
 
 export function rowReader(): RowReader {
   return new RowReader({
@@ -34,7 +34,7 @@ export function rowReader(): RowReader {
   });
 }
 
-/** A table of Postern's and a directory of archives, both for one test. */
+/** A Postern table and an archive directory for one test. */
 export class ArchiveRig {
   readonly directory = mkdtempSync(join(tmpdir(), 'postern-archive-test-'));
   readonly archives = join(this.directory, 'archive');
@@ -80,7 +80,7 @@ export class ArchiveRig {
     });
   }
 
-  /** Archives all rows of the table, each month by itself, as retention does; `drop` deletes them afterwards. */
+  /** Archives all rows of the table by month, as retention does; `drop` deletes them afterwards. */
   async archive(more: Partial<ArchiveOptions> = {}, drop = false): Promise<void> {
     const rows = this.all();
     for (const month of [...new Set(rows.map(({ time }) => monthOf(time)))]) {
@@ -97,7 +97,7 @@ export class ArchiveRig {
   }
 }
 
-/** The record of a decision to remove archives up to one that is there. */
+/** The record of a decision to remove archives up to an existing one. */
 export function removalOf(directory: string, sequence: number): Removal {
   const name = contentsOf(directory).manifests.get(sequence) ?? '';
   const { sha256 } = readManifest(directory, name);

@@ -13,7 +13,7 @@ import { ENDING } from './compression.js';
 import { ArchiveRig, NOW, removalOf } from './table.js';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-/** Each bit of every byte instead of one. */
+/** Flips each bit of every byte instead of one. */
 const ALL_BITS = process.env.ARCHIVE_BITS !== undefined;
 const MANIFESTS = [
   '000001-postern-t1-2026-07.manifest.json',
@@ -32,7 +32,7 @@ beforeEach(async () => {
 });
 afterEach(() => rig.remove());
 
-/** As a run does, without the record of it. */
+/** Removes archives like a run, without the record. */
 function remove(upTo: number, sign: typeof privateKey | null = privateKey): Removal {
   const removal = removalOf(rig.archives, upTo);
   removeArchives(rig.archives, removal, sign);
@@ -195,7 +195,7 @@ describe('old archives', () => {
     const archives = listArchives(rig.archives);
     const day = 86_400_000;
     expect(expiredUpTo(archives, null, NOW)).toBe(0);
-    expect(expiredUpTo(archives, 80 * day, NOW)).toBe(0); // their rows are older, but they were made now
+    expect(expiredUpTo(archives, 80 * day, NOW)).toBe(0); // their rows are older, but the archives are new
     expect(expiredUpTo(archives, 80 * day, NOW + 80 * day)).toBe(0);
     expect(expiredUpTo(archives, 80 * day, NOW + 80 * day + 1)).toBe(3);
     remove(2);

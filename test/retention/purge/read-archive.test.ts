@@ -45,7 +45,7 @@ function piece(more: Partial<Piece> = {}): Piece {
   return { archive: name, sha256: manifest.sha256, block: 0, below: 9, ...more };
 }
 
-/** Puts a manifest there that is whole, and says what no writer of ours has said. @returns how it is asked for */
+/** Writes a sealed manifest with content that our writer never produces. @returns the request for it */
 function forge(change: Partial<Manifest>): Piece {
   const { signature: _, sha256: __, ...body } = { ...manifest, ...change };
   const { value, text } = seal<Manifest>(body, null);
@@ -53,7 +53,7 @@ function forge(change: Partial<Manifest>): Piece {
   return piece({ sha256: value.sha256 });
 }
 
-/** Puts other lines there, with a manifest that fits them. */
+/** Writes other lines, with a matching manifest. */
 function forgeLines(lines: readonly string[]): Piece {
   const content = Buffer.from(lines.map((line) => `${line}\n`).join(''));
   const packed = gzipSync(content);

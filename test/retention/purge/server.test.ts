@@ -29,7 +29,7 @@ beforeEach(() => {
 });
 afterEach(() => rig.close());
 
-/** What is answered to these lines, in a session of its own. */
+/** The answers to these lines in a separate session. */
 async function ask(
   lines: readonly string[],
   retention = 'enabled: true, keep: { default: 1y, user: forever }',
@@ -56,7 +56,7 @@ function configOf(retention: string): string {
   return configPath;
 }
 
-/** An archive of these rows as they are now, whatever their age: what a daemon that was taken over could make. */
+/** An archive of the current rows, whatever their age, as a compromised daemon could make it. */
 async function archived(...ids: number[]): Promise<Piece> {
   const { source } = rig.config('max_rows: null');
   const db = new Database(rig.database, { readonly: true });
