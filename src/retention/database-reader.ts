@@ -5,21 +5,21 @@ import type { WaitingState } from '../source/source.js';
 import { sourceUnusable } from './error-parts.js';
 import { anotherFile, type FileIdentity, isFileAt } from './file-identity.js';
 
-/** A lock or a recovery: this often looked at again, ms apart. */
+/** Retries during a lock or a recovery, and the pause between them, ms. */
 const TRIES = 200;
 const PAUSE_MS = 25;
 
-/** What may be over in a moment. */
+/** States that may end soon. */
 const BRIEF: ReadonlySet<WaitingState> = new Set(['locked', 'recovering', 'exclusive']);
 
 /** Opens a database, reads in one short transaction, and closes it. */
 export type Read = <T>(work: (db: Database) => T) => T;
 
 /**
- * For a thread of its own: it stands still while it waits.
+ * For a worker thread: waiting blocks it.
  *
- * @param file what the path led to when it was decided which rows may be looked at; null: any
- * @returns a Read that throws AuditdError `SOURCE_UNUSABLE` in the words of the state that the database is in, and what `work` throws
+ * @param file the database for which the rows to read were determined; null: any
+ * @returns a Read that throws AuditdError `SOURCE_UNUSABLE` with the message of the database's state, and what `work` throws
  */
 export function createRead(database: string, file: FileIdentity | null = null): Read {
   return <T>(work: (db: Database) => T): T => {

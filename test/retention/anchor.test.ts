@@ -48,7 +48,7 @@ beforeEach(async () => {
 });
 afterEach(() => rig.close());
 
-describe('an anchor that nobody has recorded', () => {
+describe('an anchor without a record', () => {
   it.each([
     [1_000, 'forever'],
     [1_000, '7y'],
@@ -150,7 +150,7 @@ describe('an upgrade', () => {
   });
 });
 
-describe('a decision to remove archives that was recorded and broken off', () => {
+describe('an interrupted removal of archives', () => {
   it('an interrupted removal is finished by the next run, unless archives are now kept for ever', async () => {
     const third = verifyArchives(rig.archive, { key: null, known: [] }).head;
     expect(third.sequence).toBe(MADE);

@@ -20,7 +20,7 @@ function waits(...looks: ReadonlyArray<readonly [wall: number, up: number]>): nu
   });
 }
 
-describe('a step of the clock', () => {
+describe('a clock step', () => {
   it.each<[string, ReadonlyArray<readonly [number, number]>, number[]]>([
     [
       'none',

@@ -37,11 +37,11 @@ describe('when a run is due', () => {
   it.each<[string, Partial<RunTimes>, string, boolean]>([
     ['not yet', {}, '25T03:16', false],
     ['now', {}, '25T03:17', true],
-    ['it was missed, and is made up for', {}, '25T11:00', true],
-    ['a week was missed: one run', { lastSuccess: at('10T03:17') }, '25T11:00', true],
-    ['it has been done', { lastSuccess: at('25T03:17') }, '25T03:18', false],
+    ['a missed run is made up for', {}, '25T11:00', true],
+    ['a missed week is made up for by one run', { lastSuccess: at('10T03:17') }, '25T11:00', true],
+    ['not again after it was done', { lastSuccess: at('25T03:17') }, '25T03:18', false],
     [
-      'it has just been switched on: nothing was missed',
+      'not directly after retention was enabled',
       { lastSuccess: null, enabledSince: at('25T10:00') },
       '25T11:00',
       false,

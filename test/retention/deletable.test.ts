@@ -19,20 +19,20 @@ function rigOf(sql: string, count = 20): RetentionRig {
 
 const run = () => rig.run('keep: { default: 1y }');
 
-describe('a table whose triggers have a word in it', () => {
+describe('a table with DELETE triggers', () => {
   it.each<[string, string, RegExp]>([
     [
-      'keeps all rows in silence',
+      'keeps all rows without an error',
       'CREATE TRIGGER keeper BEFORE DELETE ON audit_log BEGIN SELECT RAISE(IGNORE); END',
       /SQLite deletes none of its rows\. Change or drop its trigger keeper/,
     ],
     [
-      'forbids it',
+      'forbids deletions',
       "CREATE TRIGGER keeper BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ABORT, 'append only'); END",
       /deletes none of its rows \(append only\)\. Change or drop its trigger keeper/,
     ],
     [
-      'takes the whole transaction back',
+      'rolls the whole transaction back',
       "CREATE TRIGGER keeper BEFORE DELETE ON audit_log BEGIN SELECT RAISE(ROLLBACK, 'append only'); END",
       /\(append only\)/,
     ],
@@ -106,7 +106,7 @@ describe('a table whose triggers have a word in it', () => {
   });
 });
 
-describe('a table that foreign keys point at', () => {
+describe('a table referenced by foreign keys', () => {
   it.each<[string, string]>([
     [
       'CASCADE',

@@ -161,7 +161,7 @@ describe('a legal hold', () => {
   });
 });
 
-describe('what a hold is about', () => {
+describe('the rows that a hold covers', () => {
   it('a legal hold covers at least the rows of a query with the same filter, for values of any type', () => {
     const values = [
       7,
@@ -253,7 +253,7 @@ describe('what a hold is about', () => {
   }
 });
 
-describe('a record of a hold', () => {
+describe('a hold record', () => {
   const forged = (change: (fields: Record<string, unknown>) => Record<string, unknown>) => () => {
     const {
       signature: _,
@@ -269,19 +269,19 @@ describe('a record of a hold', () => {
 
   it.each<[string, () => void, RegExp]>([
     ['removed', () => rmSync(file(2)), /it is recorded in state\.db, and missing/],
-    ['removed, with a later one there', () => rmSync(file()), /it is missing, and later records exist/],
+    ['removed, with a later one present', () => rmSync(file()), /it is missing, and later records exist/],
     [
       'edited',
       () => writeFileSync(file(), readFileSync(file(), 'utf8').replace('ann@', 'bob@')),
       /its text was changed/,
     ],
     [
-      'edited and sealed anew',
+      'edited and resealed',
       forged((fields) => ({ ...fields, filter: { user: 'nobody' } })),
       /does not link to the record before it/,
     ],
     [
-      'sealed anew as a release',
+      'resealed as a release',
       forged(({ filter: _, ...fields }) => ({ ...fields, kind: 'legal_release', releases: 1 })),
       /does not release an earlier hold/,
     ],
@@ -291,17 +291,17 @@ describe('a record of a hold', () => {
       /schema version 3, this program knows 2/,
     ],
     [
-      'with a filter that this version does not know',
+      'with a filter unknown to this version',
       forged((fields) => ({ ...fields, filter: { ...ANN, ip: '192.0.2.1' } })),
       /is not a valid record of a legal hold/,
     ],
     ['empty', () => truncateSync(file()), /its text was changed/],
-    ['larger than any', () => truncateSync(file(), 100_000_000), /larger/],
-    ['a link to itself elsewhere', replaced((path) => symlinkSync(`${path}.aside`, path)), /it is a link/],
+    ['too large', () => truncateSync(file(), 100_000_000), /larger/],
+    ['replaced by a link', replaced((path) => symlinkSync(`${path}.aside`, path)), /it is a link/],
     ['a pipe', replaced((path) => execFileSync('mkfifo', [path])), /it is not a regular file/],
     ['a directory', replaced((path) => mkdirSync(path)), /it is not a regular file/],
   ])(
-    'a hold record that is %s stops every deletion, with an error that names it and the next step',
+    'a hold record (%s) stops every deletion, with an error that names it and the next step',
     async (_, change, words) => {
       rig.start();
       rig.hold(ANN);
@@ -548,7 +548,7 @@ describe('the purge', () => {
   });
 });
 
-describe('an archive with a row that is held', () => {
+describe('an archive with a held row', () => {
   const HOUR = 3_600_000;
 
   it('an archive with a held row and later ones stay, earlier ones are removed, and all of them after the release', async () => {
@@ -635,7 +635,7 @@ describe('an archive with a row that is held', () => {
   });
 });
 
-describe('a death while holds are made', () => {
+describe('a crash while holds are made', () => {
   afterAll(removeCompiled);
 
   it('each confirmed hold is in force after kill -9, and no run ignores it', async () => {

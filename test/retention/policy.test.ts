@@ -7,25 +7,25 @@ const YEAR = 365 * DAY;
 const keep = { default: YEAR, auth: 90 * DAY, user: null };
 const now = momentOf(NOW, NOW);
 
-describe('which rows may go', () => {
+describe('the eligibility of rows', () => {
   it.each<[string, { time: number | null; category: string }, typeof now, Eligibility]>([
     ['a row past its age', { time: NOW - YEAR - 1, category: 'stream' }, now, 'old'],
     ['a row of exactly its age stays', { time: NOW - YEAR, category: 'stream' }, now, 'young'],
     ['a category with an age of its own', { time: NOW - 91 * DAY, category: 'auth' }, now, 'old'],
-    ["that age is no other category's", { time: NOW - 91 * DAY, category: 'stream' }, now, 'young'],
+    ['another category keeps the default age', { time: NOW - 91 * DAY, category: 'stream' }, now, 'young'],
     ['a category that is kept for ever', { time: Date.UTC(2001, 0, 1), category: 'user' }, now, 'forever'],
     ['a category that the catalog does not have', { time: NOW - 2 * YEAR, category: 'plugin' }, now, 'old'],
-    ['a category by the name of a key', { time: NOW - 91 * DAY, category: 'default' }, now, 'young'],
-    ['a category by a name of JavaScript', { time: NOW - 91 * DAY, category: 'constructor' }, now, 'young'],
+    ['a category named like a key', { time: NOW - 91 * DAY, category: 'default' }, now, 'young'],
     [
-      'the time of a machine that has not got its time yet',
-      { time: 60_000, category: 'auth' },
+      'a category named like a JavaScript property',
+      { time: NOW - 91 * DAY, category: 'constructor' },
       now,
-      'undated',
+      'young',
     ],
-    ['the first moment that can be one', { time: Date.UTC(2001, 0, 1), category: 'auth' }, now, 'old'],
+    ['the time of a machine whose clock was not set yet', { time: 60_000, category: 'auth' }, now, 'undated'],
+    ['the first valid moment', { time: Date.UTC(2001, 0, 1), category: 'auth' }, now, 'old'],
     ['no readable time', { time: null, category: 'auth' }, now, 'undated'],
-    ['no number', { time: Number.NaN, category: 'auth' }, now, 'undated'],
+    ['not a number', { time: Number.NaN, category: 'auth' }, now, 'undated'],
     ['in the future', { time: NOW + 1, category: 'auth' }, now, 'future'],
     [
       'the clock is ahead of the newest row',
@@ -39,12 +39,7 @@ describe('which rows may go', () => {
       momentOf(NOW, NOW + YEAR),
       'old',
     ],
-    [
-      'no row has a time to count from',
-      { time: NOW - 2 * YEAR, category: 'auth' },
-      momentOf(NOW, null),
-      'young',
-    ],
+    ['no row has a readable time', { time: NOW - 2 * YEAR, category: 'auth' }, momentOf(NOW, null), 'young'],
   ])('the eligibility of a row: %s', (_, row, moment, fate) => {
     expect(eligibilityOf(row, keep, moment)).toBe(fate);
   });

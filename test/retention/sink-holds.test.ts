@@ -17,7 +17,7 @@ function days(sinks: ReadonlyArray<Record<string, SinkStanding>>): Stalls {
   return stalls;
 }
 
-describe('a sink that gets nowhere', () => {
+describe('a stalled sink', () => {
   it('a sink is stalled if it has a backlog and its cursor does not move', () => {
     expect(days([{ siem: dead }, { siem: dead }, { siem: dead }])).toEqual({
       siem: { timeline: 1, upTo: 40, since: NOW, stalledMs: 2 * DAY },
@@ -25,8 +25,8 @@ describe('a sink that gets nowhere', () => {
   });
 
   it.each<[string, SinkStanding]>([
-    ['gets on', { ...dead, upTo: 41 }],
-    ['walks another history', { ...dead, timeline: 2 }],
+    ['makes progress', { ...dead, upTo: 41 }],
+    ['reads another history', { ...dead, timeline: 2 }],
   ])('the stalled time restarts when a sink %s', (_, then) => {
     expect(days([{ siem: dead }, { siem: dead }, { siem: then }]).siem?.stalledMs).toBe(0);
   });
@@ -44,7 +44,7 @@ describe('a sink that gets nowhere', () => {
   });
 });
 
-describe('what sinks hold back', () => {
+describe('rows that sinks hold back', () => {
   const sinks = { audit: caughtUp, siem: dead, udp: { ...dead, required: false, heldFrom: 1 } };
 
   it('rows are kept from the first one that any required sink still needs', () => {
@@ -58,8 +58,8 @@ describe('what sinks hold back', () => {
 
   it.each<[string, number, number | null, number]>([
     ['not yet', 89 * DAY, 90 * DAY, 31],
-    ['for longer than max_hold: it no longer counts', 90 * DAY, 90 * DAY, 101],
-    ['and max_hold is null: for ever', 9_000 * DAY, null, 31],
+    ['for longer than max_hold, it no longer counts', 90 * DAY, 90 * DAY, 101],
+    ['without max_hold, for ever', 9_000 * DAY, null, 31],
   ])('rows kept for a stalled sink: %s', (_, stalledMs, maxHold, limit) => {
     const stalls = { siem: { timeline: 1, upTo: 40, since: NOW, stalledMs } };
     expect(limitOf(holdsOf(sinks, stalls, maxHold), 100)).toBe(limit);

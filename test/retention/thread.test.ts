@@ -43,7 +43,7 @@ describe('the thread of a run', () => {
   it.each<[string, object[]]>([
     ['its note', [{ purged: { sequence: 1, sha256: 'a' } }]],
     [
-      'its note, the last thing before its end',
+      'its note, just before its end',
       [{ purged: { sequence: 1, sha256: 'a' } }, { outcome: { kind: 'run' } }],
     ],
     ['deletions in state.db', [{ own: [[1, 'a']] }]],

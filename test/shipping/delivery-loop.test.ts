@@ -101,7 +101,7 @@ function loopOf(feed: Feed, sink: Sink, config: Partial<LoopOptions['config']> =
 const caughtUp = (loop: SinkLoop, id: number) =>
   vi.waitFor(() => expect(loop.status().cursors.postern?.id).toBe(id), { timeout: 60_000 });
 
-describe('a sink loop', () => {
+describe('a delivery loop', () => {
   it('a delivery loop delivers everything in order and keeps its position across a restart', async () => {
     const table = new MemoryTable(2_500);
     const sink = new Recording();
@@ -436,7 +436,7 @@ describe('a sink loop', () => {
   });
 });
 
-describe('two sinks in one backlog, the one slower than the other,', () => {
+describe('two sinks in one backlog, one slower than the other', () => {
   it('two sinks in one backlog share each page, even if one is slower', async () => {
     const table = new MemoryTable(20_000);
     const look = vi.spyOn(table, 'read');

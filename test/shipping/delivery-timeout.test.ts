@@ -9,7 +9,7 @@ function endless(signal: AbortSignal): Promise<never> {
   });
 }
 
-describe('the limit of a delivery', () => {
+describe('the timeout of a delivery', () => {
   it('a delivery is aborted when another server takes over shipping, and the next one may start', async () => {
     let mine = true;
     const deadline = new DeliveryTimeout(() => mine);

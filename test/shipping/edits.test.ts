@@ -148,7 +148,7 @@ describe('an edited row', () => {
     }, true));
 });
 
-describe('a sink that has not come by a row when it is edited', () => {
+describe('a sink that has not reached an edited row', () => {
   it('a sink that had not reached an edited row gets its original values, and each version once', () =>
     withRig(async (rig) => {
       rig.append(2);
@@ -312,7 +312,7 @@ function isPart(part: readonly string[], whole: readonly string[]): boolean {
   return at === part.length;
 }
 
-describe('whatever is edited, and whenever the process dies', () => {
+describe('random edits and crashes', () => {
   const step = fc.oneof(
     {
       weight: 5,

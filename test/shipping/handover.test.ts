@@ -99,7 +99,7 @@ async function start(next: Shipper): Promise<void> {
 const shipped = (count: number) => vi.waitFor(() => expect(sink.got.length).toBe(count), { timeout: 20_000 });
 const timelines = () => state.db.prepare('SELECT count(*) FROM timeline').pluck().get();
 
-describe('a database that is replaced while the configuration is read again', () => {
+describe('a database replaced during a reload', () => {
   test('a database replaced during a reload, and noticed by the stopping shipper: the next one continues its timeline', async () => {
     const old = shipper();
     await start(old);
@@ -140,7 +140,7 @@ test('rows whose fingerprints could not be saved at the stop are not taken for n
   expect(state.timelines.current('postern')?.id).toBe(3);
 });
 
-describe('a timeline that can not be begun, the disk is full,', () => {
+describe("a timeline that can't start on a full disk", () => {
   const full = () =>
     vi.spyOn(state, 'transaction').mockImplementation(() => {
       throw new Error('database or disk is full');

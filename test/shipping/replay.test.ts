@@ -102,7 +102,7 @@ describe('a replay', () => {
   });
 });
 
-describe('what is asked for', () => {
+describe('the request of a replay', () => {
   it.each([
     [{}, /sink/],
     [{ sink: 'siem', source: 'other' }, /source/],

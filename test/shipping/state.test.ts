@@ -71,7 +71,7 @@ describe('state.db', () => {
   });
 });
 
-describe('rows that are recorded within a transaction', () => {
+describe('rows recorded in a transaction', () => {
   it('rows recorded in a transaction are saved with their cursor, and found after a restart', () => {
     const state = new State(directory);
     state.timelines.begin('postern', 1, 'test');
@@ -106,7 +106,7 @@ describe('rows that are recorded within a transaction', () => {
   });
 });
 
-describe('another program that looks into state.db', () => {
+describe('another program that reads state.db', () => {
   const look = () => inAnotherProcess(join(directory, 'state.db'), 'SELECT up_to FROM cursor');
 
   /** What is committed after a look is seen by the next one: the WAL is still the one that the name leads to. */

@@ -61,7 +61,7 @@ async function written(...expected: string[]): Promise<void> {
   await expect.poll(addresses, { timeout: 30_000 }).toEqual(expected);
 }
 
-describe('a failure at the id of another one, before the feed has begun another timeline', () => {
+describe('a failure with a reused id, before the feed starts another timeline', () => {
   it('a failure with a reused id is written if its row replaced the old one between two reads', async () => {
     fail('203.0.113.1');
     const second = fail('203.0.113.2');

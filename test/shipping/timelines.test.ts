@@ -155,7 +155,7 @@ describe('rows changed by hand', () => {
     }));
 });
 
-describe('a sink that lags', () => {
+describe('a lagging sink', () => {
   it('a lagging sink keeps the rows that both histories share, and lost rows are named', () =>
     withRig(async (rig) => {
       rig.append(10);
@@ -201,7 +201,7 @@ describe('a sink that lags', () => {
     }));
 });
 
-describe('whatever is done to the database', () => {
+describe('random changes of the database', () => {
   const step = fc.oneof(
     {
       weight: 5,

@@ -32,7 +32,7 @@ function dieAt(notes: RowNotes, at: NotedRow, path: string): void {
   writeFileSync(path, note);
 }
 
-describe('the note of the row that is worked on', () => {
+describe('the crash note of a row', () => {
   test('a row with two crashes is quarantined for good', () => {
     const { path, start } = place();
     dieAt(start(), row(7), path);
@@ -62,7 +62,7 @@ describe('the note of the row that is worked on', () => {
     expect(start().found).toBeNull();
   });
 
-  describe('of rows that are worked on together', () => {
+  describe('the crash note of several rows', () => {
     const some = { source: 'postern', first: 5, last: 20 } as const;
     /** A process that dies somewhere among these. */
     const dieAmong = (notes: RowNotes) => notes.begin(some);

@@ -26,7 +26,7 @@ const near = fc
   )
   .map(([day, gap, hours, minutes, seconds, colon]) => `${day}${gap}${hours}${colon}${minutes}:${seconds}`);
 
-describe('created_at, row after row', () => {
+describe('created_at of successive rows', () => {
   test.each(['UTC', 'Europe/Berlin', 'America/New_York'])(
     'created_at of each row equals the result of the whole parser, in %s',
     (timeZone) => {

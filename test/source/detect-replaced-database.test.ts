@@ -5,7 +5,7 @@ const A = 'aaaaaaaaaaaaaaaa';
 const B = 'bbbbbbbbbbbbbbbb';
 const mark = { timeline: 1, id: 10, fingerprint: A };
 
-describe('is it the history that the mark was made in?', () => {
+describe('comparing a database with its mark', () => {
   const gone: Evidence = {
     mark,
     atMark: null,

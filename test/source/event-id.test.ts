@@ -16,7 +16,7 @@ const value: fc.Arbitrary<SqlValue> = fc.oneof(
 );
 const row = fc.tuple(fc.constant(1n), ...Array.from({ length: 4 }, () => value));
 
-describe('a row as text', () => {
+describe('the encoding of a row', () => {
   test('two different rows never have the same encoding', () => {
     fc.assert(
       fc.property(row, row, (a, b) => {

@@ -30,7 +30,7 @@ async function postern(rows: number, mode = 'delete') {
   return { database, writer };
 }
 
-describe('a database with a rollback journal, whose writer can not commit while it is read', () => {
+describe('a database with a rollback journal', () => {
   test('a database with a rollback journal is not read during a transaction, unless that lasts', async () => {
     const { database, writer } = await postern(3);
     const { source } = openSource(database);

@@ -42,7 +42,7 @@ function table() {
   return { db, source, insert, read };
 }
 
-describe('a row that is longer than is read', () => {
+describe('a row that is too long', () => {
   test('a row that is too long ships without the unread part, marked in every format, and later rows are read', () => {
     const { source, insert, read } = table();
     const id = insert('x'.repeat(MOST_READ + 1));
@@ -92,7 +92,7 @@ describe('a row that is longer than is read', () => {
   });
 });
 
-describe('details that are longer than are looked at', () => {
+describe('details that are too long', () => {
   const long = 'a'.repeat(DETAILS_BUDGET);
 
   test('long details are shortened between values, and the rest is masked', () => {

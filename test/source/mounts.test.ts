@@ -104,7 +104,7 @@ describe.skipIf(!isRoot())('the database mounted without its directory (root onl
   });
 });
 
-describe('a database that its writer has to itself', () => {
+describe('a database locked exclusively by its writer', () => {
   it('a database locked exclusively by its writer is reported as such, and not as a stopped Postern', async () => {
     const { database, writer } = await postern({ exclusive: true });
     const { source } = openSource(database);
@@ -144,7 +144,7 @@ describe('a database that its writer has to itself', () => {
   });
 });
 
-describe('what the kernel says', () => {
+describe("the kernel's lists of mounts and locks", () => {
   it("octal numbers in the kernel's list of mounts are decoded", () => {
     const text = [
       '36 35 98:0 / /mnt1 rw,noatime master:1 - ext3 /dev/root rw',

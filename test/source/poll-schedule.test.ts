@@ -4,7 +4,7 @@ import { dueAfterEvent, onEvent, onRead, type PollStep } from '../../src/source/
 const rising = (offset: number): PollStep => ({ kind: 'rising', offset });
 const trailing = (offset: number): PollStep => ({ kind: 'trailing', offset });
 
-describe('when to look after a change', () => {
+describe('the schedule of reads after a change', () => {
   test.each<[string, PollStep | null, PollStep]>([
     ['at rest: at once', null, rising(0)],
     ['while it climbs: after a millisecond', rising(16), rising(1)],

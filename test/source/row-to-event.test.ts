@@ -51,7 +51,7 @@ const one = (row: Columns, options?: { encoding?: string }): AuditEvent => {
   return event;
 };
 
-describe('what a row becomes', () => {
+describe('the event of a row', () => {
   test('a failed login becomes an event', () => {
     const event = one({
       created_at: '2026-11-22 20:21:00',
@@ -249,7 +249,7 @@ const row: fc.Arbitrary<Columns> = fc.record(
   { requiredKeys: [] },
 );
 
-describe('whatever is in a row', () => {
+describe('rows with any content', () => {
   test('any row becomes an event and a line, and different rows get different ids', () => {
     fc.assert(
       fc.property(fc.array(row, { minLength: 1, maxLength: 60 }), (rows) => {

@@ -170,7 +170,7 @@ describe('the table', () => {
   });
 });
 
-describe('the constant that a new column gives to old rows', () => {
+describe('the constant default of a new column', () => {
   test.each<[string, unknown]>([
     ["TEXT DEFAULT 'a''b'", "a'b"],
     ['TEXT DEFAULT 7', '7'],

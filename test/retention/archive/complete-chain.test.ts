@@ -52,7 +52,7 @@ function drop(sequence: number): void {
     if (Number(name.slice(0, 6)) === sequence) rmSync(join(rig.archives, name));
 }
 
-describe('the archives that readers take', () => {
+describe('the chain of archives for readers', () => {
   it('a chain without a gap is complete without a record', async () => {
     expect(read()).toEqual({ archives: [], missing: [], elsewhere: null, unrecorded: null });
     await archives([null, null, null]);

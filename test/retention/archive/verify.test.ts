@@ -93,17 +93,17 @@ describe('archive verify', () => {
     ['a missing manifest', () => rmSync(path(MANIFESTS[1])), 'archive 000002: its manifest is missing'],
     ['a missing beginning', () => rmSync(path(MANIFESTS[0])), 'archive 000001: its manifest is missing'],
     [
-      'a file too many',
+      'an additional file',
       () =>
         copyFileSync(path(`000002-postern-t1-2026-08.${ENDING}`), path('000002-postern-t1-2026-08.ndjson')),
       '000002-postern-t1-2026-08.ndjson: no manifest names it',
     ],
     [
-      'a manifest too many',
+      'an additional manifest',
       () => copyFileSync(path(MANIFESTS[1]), path('000004-postern-t1-2026-08.manifest.json')),
       '000004-postern-t1-2026-08.manifest.json: it is the manifest of another archive',
     ],
-    ['a stranger', () => writeFileSync(path('notes.txt'), ''), 'notes.txt: it is not part of the chain'],
+    ['an unknown file', () => writeFileSync(path('notes.txt'), ''), 'notes.txt: it is not part of the chain'],
     [
       'a manifest lost at the end',
       () => rmSync(path(MANIFESTS[2])),
@@ -190,7 +190,7 @@ describe('archive verify', () => {
   });
 });
 
-describe('old archives', () => {
+describe('expired archives', () => {
   it('expired archives are removed from the oldest, and the others pass verify', async () => {
     const archives = listArchives(rig.archives);
     const day = 86_400_000;

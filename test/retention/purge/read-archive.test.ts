@@ -69,7 +69,7 @@ function lines(): string[] {
   return compressorOf('gzip').decompress(bytes, 1_000_000).toString().trimEnd().split('\n');
 }
 
-describe('the archive as the purge reads it', () => {
+describe("the purge's reader of archives", () => {
   it('the purge reads the archived rows', () => {
     expect(reader.read(piece()).map(({ id, columns }) => [id, columns.details])).toEqual([
       [1, '{"n":1}'],
@@ -80,14 +80,14 @@ describe('the archive as the purge reads it', () => {
 
   it.each<[string, RegExp, () => Piece]>([
     [
-      'that is not there',
+      'that is missing',
       /can't be read by the purge: ENOENT.*--reconfigure/,
       () => piece({ archive: name.replace('01-', '02-') }),
     ],
-    ['by a path', /no name that a manifest has/, () => piece({ archive: `../archive/${name}` })],
-    ['by the name of its rows', /no name that a manifest has/, () => piece({ archive: manifest.file })],
+    ['named by a path', /no name that a manifest has/, () => piece({ archive: `../archive/${name}` })],
+    ['named by its file of rows', /no name that a manifest has/, () => piece({ archive: manifest.file })],
     [
-      'that is another than was asked for',
+      'that differs from the requested one',
       /not the one that was written/,
       () => piece({ sha256: '0'.repeat(64) }),
     ],

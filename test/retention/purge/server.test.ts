@@ -153,13 +153,13 @@ describe('the purge', () => {
 
   it.each<[string, string]>([
     ['SQL', '{"sql":"DELETE FROM audit_log"}'],
-    ['no JSON', 'DELETE FROM audit_log'],
+    ['invalid JSON', 'DELETE FROM audit_log'],
     ['rows without an archive', `{"holds":[],"rows":[[1,"${'0'.repeat(32)}"]]}`],
     [
-      'a block that is no number',
+      'a block that is not a number',
       `{"holds":[],"archived":{"archive":"a","sha256":"${'0'.repeat(64)}","block":"0","below":9}}`,
     ],
-    ['a hash that is none', '{"holds":[],"archived":{"archive":"a","sha256":"%","block":0,"below":9}}'],
+    ['an invalid hash', '{"holds":[],"archived":{"archive":"a","sha256":"%","block":0,"below":9}}'],
     ['another database', '{"database":"/etc/passwd","end":false}'],
     ['a line without end', `{"holds":[${' '.repeat(2 * 1024 * 1024)}`],
   ])('the purge ends a session at %s', async (_, line) => {
