@@ -21,11 +21,11 @@ describe('a failed login', () => {
     ['from a spared network', { address: '2001:db8:1:2::3' }, 'never_ban'],
     ['that is old and spared', { address: '127.0.0.1', time: 0 }, 'old'],
     ['of our own API', { source: 'auditd' as const }, 'write'],
-  ])('%s: %s', (_, over, expected) => {
+  ])('a failed login (%s): %s', (_, over, expected) => {
     expect(classifyForBan(failure(1, over), NOON, spared)).toBe(expected);
   });
 
-  it('is not seen in anything else', () => {
+  it('other events are not failed logins', () => {
     const { type } = failure(1);
     expect(classifyForBan(failure(1, { action: 'auth.login_success' }), NOON, spared)).toBeNull();
     expect(classifyForBan(failure(1, { type: { ...type, category: 'ban' } }), NOON, spared)).toBeNull();

@@ -30,7 +30,7 @@ describe('whom a failed login bans', () => {
       '2001:db8:1:3::4',
       '2001:db8:1:3::/64',
     ],
-  ])('is %s', (_, changes, address, target) => {
+  ])('the ban target is %s', (_, changes, address, target) => {
     expect(new BanTarget(rules(changes)).of(address)).toBe(target);
   });
 

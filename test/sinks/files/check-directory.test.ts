@@ -32,14 +32,14 @@ const worse = (findings: Awaited<ReturnType<typeof found>>) =>
   findings.filter((finding) => finding.level !== 'ok');
 
 describe('check', () => {
-  it('changes nothing, and reports that the directory will be created', async () => {
+  it('check changes nothing, and reports that the directory will be created', async () => {
     const findings = await found();
     expect(worse(findings)).toEqual([]);
     expect(findings[0]?.what).toMatch(/audit will be created in /);
     expect(fs.readdirSync(directory)).toEqual([]);
   });
 
-  it('is content with what the sinks make themselves', async () => {
+  it('check accepts the files of the sinks', async () => {
     const file = createFileSink(fileConfig(path.join(directory, 'audit')), dependencies().deps);
     const pair = createFail2banSink(
       fail2banConfig(path.join(directory, 'auth')),
@@ -70,14 +70,14 @@ describe('check', () => {
       /other files in .*: notes\.txt/,
       /leaves them alone/,
     ],
-  ])('tells of %s', async (_, make, what, next) => {
+  ])('check reports %s', async (_, make, what, next) => {
     make();
     const [finding] = worse(await found());
     expect(finding?.what).toMatch(what);
     expect(finding?.next).toMatch(next);
   });
 
-  it('reports a disk that is nearly full', async () => {
+  it('check reports a disk that is nearly full', async () => {
     const [finding] = worse(
       await found({
         minFree: 2 ** 30,
@@ -90,7 +90,7 @@ describe('check', () => {
     });
   });
 
-  it('tells of a group that does not exist', async () => {
+  it('check reports a missing group', async () => {
     const [finding] = worse(await found({}, 'no-such-group'));
     expect(finding).toMatchObject({
       level: 'warning',
@@ -100,7 +100,7 @@ describe('check', () => {
 });
 
 describe.skipIf(process.getuid?.() !== 0)('as root', () => {
-  it('gives files and directory to the group', async () => {
+  it('files and directory belong to the configured group', async () => {
     const at = path.join(directory, 'audit');
     const sink = createFileSink(fileConfig(at, {}, 'adm'), dependencies().deps);
     await sink.open(null);

@@ -248,14 +248,18 @@ const steps = (of: typeof common) =>
   fc.array(fc.oneof(...of), { minLength: 5, maxLength: 60, size: 'max' }) as fc.Arbitrary<Step[]>;
 
 describe('whatever happens to the process', () => {
-  it('each row is in the rolled files once and in order', { timeout: 600_000 }, async () => {
+  it('each row is in the rotated files once and in order, whatever happens to the process', {
+    timeout: 600_000,
+  }, async () => {
     await fc.assert(
       fc.asyncProperty(steps(common), (plan) => holds(fileBench, plan, eachOnce)),
       { numRuns: RUNS },
     );
   });
 
-  it("each fresh failure is in fail2ban's pair once and in order", { timeout: 600_000 }, async () => {
+  it("each fresh failure is in fail2ban's pair once and in order, whatever happens to the process", {
+    timeout: 600_000,
+  }, async () => {
     await fc.assert(
       fc.asyncProperty(steps(common), (plan) => holds(pairBench, plan, eachFreshOnce)),
       { numRuns: RUNS },
@@ -264,7 +268,9 @@ describe('whatever happens to the process', () => {
 });
 
 describe('whatever happens to the power, and when a file is cut by hand', () => {
-  it('each row is in the rolled files, and no torn line', { timeout: 600_000 }, async () => {
+  it('each row is in the rotated files, without a torn line, after any power loss or truncation', {
+    timeout: 600_000,
+  }, async () => {
     await fc.assert(
       fc.asyncProperty(steps([...common, ...power]), (plan) => holds(fileBench, plan, eachAtLeastOnce)),
       { numRuns: RUNS },
@@ -272,7 +278,7 @@ describe('whatever happens to the power, and when a file is cut by hand', () => 
   });
 });
 
-it('the faulty disk does fail', async () => {
+it('the simulated disk really fails', async () => {
   const bench = fileBench();
   bench.model.rows.postern = 10;
   bench.faults.untilDeath = 3;

@@ -48,7 +48,7 @@ function fill(database: string): string[] {
 }
 
 describe('rows of megabytes, hostile in all that a client can write', () => {
-  it('reach the pair as short lines without a word of them, which the filters of now and before take for what they are', async () => {
+  it('hostile rows of megabytes become short lines without client text, which old and new filters match correctly', async () => {
     const database = path.join(directory, 'posternproxy.db');
     const banned = fill(database);
     const { source } = openSource(database, {

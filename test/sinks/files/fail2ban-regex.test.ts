@@ -38,7 +38,7 @@ describe.skipIf(!there)("the real filter, in the pair's own bytes", () => {
       .split('\n')
       .filter((line) => line !== '');
 
-  it('matches each failure once, and no header', async () => {
+  it('fail2ban-regex matches each failure once, and no header', async () => {
     const { deps, time } = dependencies();
     const sink = createFail2banSink(
       { ...fail2banConfig(directory), roll: { size: 100 } },

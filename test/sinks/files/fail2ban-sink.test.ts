@@ -57,7 +57,7 @@ function make(
 }
 
 describe('the fail2ban sink', () => {
-  it('has both files with different first lines before the first failure', async () => {
+  it('the fail2ban sink creates both files with different first lines before the first failure', async () => {
     await make().sink.open(null);
     expect(fs.readdirSync(auth()).sort()).toEqual(['fail2ban.0.log', 'fail2ban.1.log']);
     expect(firstLine(0)).not.toBe(firstLine(1));
@@ -66,7 +66,7 @@ describe('the fail2ban sink', () => {
     expect(fs.statSync(slot(0)).mode & 0o777).toBe(0o640);
   });
 
-  it('writes fresh failed logins of this server, and counts what it keeps back by reason', async () => {
+  it('the fail2ban sink writes fresh failed logins of this server, and counts withheld ones by reason', async () => {
     const { sink } = make('20M', { never_ban: ['198.51.100.0/24'] });
     await sink.open(null);
     const other = { ...failure(1).type, action: 'auth.login_success', outcome: 'success' as const };
@@ -97,14 +97,14 @@ describe('the fail2ban sink', () => {
     });
   });
 
-  it("takes failed logins at the daemon's own API as well", async () => {
+  it("the fail2ban sink writes failed logins at the daemon's own API, too", async () => {
     const { sink } = make();
     await sink.open(null);
     await sink.deliver(batch(1, 2, { source: 'auditd' }), NEVER);
     expect(sequences(text(), 'auditd')).toEqual([1, 2]);
   });
 
-  it('bans the network of an IPv6 attacker, but not one that holds an address never to be banned', async () => {
+  it("the fail2ban sink bans an IPv6 attacker's network, unless it has an address that must never be banned", async () => {
     const { sink } = make('20M', { ipv6_prefix: 64, never_ban: ['2001:db8:1::5', '192.0.2.0/24'] });
     await sink.open(null);
     const events = ['2001:db8:2::1', '2001:db8:1::1', '203.0.113.7'].map((address, i) =>
@@ -115,7 +115,7 @@ describe('the fail2ban sink', () => {
     expect(addresses).toEqual(['2001:db8:2::/64', '2001:db8:1::1', '203.0.113.7']);
   });
 
-  it('continues in the active file after a restart', async () => {
+  it('the fail2ban sink continues in the active file after a restart', async () => {
     const first = make().sink;
     await first.open(null);
     await first.deliver(batch(1, 5), NEVER);
@@ -128,7 +128,7 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(range(1, 9));
   });
 
-  it('turns to the other name when a file is full, with a new header, but not within a minute', async () => {
+  it('the fail2ban sink switches to the other file with a new header when one is full, but not within a minute', async () => {
     const { sink, time } = make('1K');
     await sink.open(null);
     const active = sink.figures().file;
@@ -147,7 +147,7 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(range(1, 20));
   });
 
-  it('keeps the minute over a restart, and when the clock is set back', async () => {
+  it('the fail2ban sink waits a minute between files, across a restart and if the clock is set back', async () => {
     const given = dependencies();
     const first = make('1K', {}, given).sink;
     await first.open(null);
@@ -169,7 +169,7 @@ describe('the fail2ban sink', () => {
     expect(sink.figures().file).not.toBe(active);
   });
 
-  it('knows what was written before a crash on both sides of a roll', async () => {
+  it('the fail2ban sink knows lines written before a crash on both sides of a rotation', async () => {
     const first = make('1K');
     await first.sink.open(null);
     await first.sink.deliver(batch(1, 5), NEVER);
@@ -183,7 +183,7 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(range(1, 9));
   });
 
-  it('continues in the new file after a crash between the rename and the first line', async () => {
+  it('the fail2ban sink continues in the new file after a crash between the rename and the first line', async () => {
     const first = make('1K');
     await first.sink.open(null);
     await first.sink.deliver(batch(1, 5), NEVER);
@@ -198,7 +198,7 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(range(1, 8));
   });
 
-  it('is not disturbed by a new file that was not yet renamed', async () => {
+  it('the fail2ban sink ignores a new file that was not renamed yet', async () => {
     const first = make().sink;
     await first.open(null);
     await first.deliver(batch(1, 5), NEVER);
@@ -216,7 +216,7 @@ describe('the fail2ban sink', () => {
     ['the active file', (active: string, _idle: string) => fs.unlinkSync(active), range(6, 9)],
     ['the idle file', (_active: string, idle: string) => fs.unlinkSync(idle), range(1, 9)],
     ['the directory', () => fs.rmSync(auth(), { recursive: true }), range(6, 9)],
-  ])('makes both files again when %s is removed', async (_, remove, left) => {
+  ])('the fail2ban sink recreates both files when %s is removed', async (_, remove, left) => {
     const { sink } = make();
     await sink.open(null);
     await sink.deliver(batch(1, 5), NEVER);
@@ -229,7 +229,7 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(left);
   });
 
-  it('begins over empty files that install.sh made', async () => {
+  it('the fail2ban sink starts with empty files created by install.sh', async () => {
     fs.mkdirSync(auth());
     for (const n of [0, 1]) fs.writeFileSync(slot(n), '');
     const { sink } = make();
@@ -238,7 +238,7 @@ describe('the fail2ban sink', () => {
     expect(sequences(text())).toEqual(range(1, 5));
   });
 
-  it('writes a failure once, however often it is delivered: it is known by source, row id, time and banned address', async () => {
+  it('a failure delivered repeatedly is written once, identified by source, row id, time and banned address', async () => {
     const { sink, time } = make('20M', { ipv6_prefix: 64 });
     await sink.open(null);
     const rows = [
@@ -269,7 +269,7 @@ describe('the fail2ban sink', () => {
     expect(again.figures()).toMatchObject({ written_total: 0, withheld_old_total: 0 });
   });
 
-  it('knows lines of 0.1.0 as well', async () => {
+  it('the fail2ban sink recognises lines of 0.1.0, too', async () => {
     await make().sink.open(null);
     fs.appendFileSync(slot(1), `${formatEcs(failure(7))}\n`);
     const { sink } = make();
@@ -278,7 +278,7 @@ describe('the fail2ban sink', () => {
     expect(text().match(/"sequence":\d+/g)).toEqual(['7', '6', '8'].map((id) => `"sequence":${id}`));
   });
 
-  it('reads past a line of a clock that was ahead, and past invalid lines', async () => {
+  it('the fail2ban sink skips lines with a future time and invalid lines', async () => {
     const first = make();
     await first.sink.open(null);
     await first.sink.deliver(batch(1, 3), NEVER);
@@ -298,7 +298,7 @@ describe('the fail2ban sink', () => {
     const revision = (sequence: number, over: Partial<AuditEvent> = {}) =>
       failure(sequence, { source: 'auditd', revisionOf: 7, ...over });
 
-    it('counts once: for nothing if it was written before, and its later look is not taken for another failure', async () => {
+    it('an edited row counts once: it is not another failure if it was already written', async () => {
       const { sink } = make();
       await sink.open(null);
       await sink.deliver(one(failure(7)), NEVER);
@@ -311,7 +311,7 @@ describe('the fail2ban sink', () => {
       expect(sequences(text(), 'auditd')).toEqual([]);
     });
 
-    it('counts once if its time and address were changed just before a crash, unless another history has it', async () => {
+    it('an edited row counts once if its time and address changed just before a crash, unless in another history', async () => {
       const { sink } = make();
       await sink.open(null);
       await sink.deliver(one(failure(7)), NEVER);
@@ -328,7 +328,7 @@ describe('the fail2ban sink', () => {
       expect(sequences(text())).toEqual([7, 7]);
     });
 
-    it('counts in place of its original, which had no address, and once for all its versions', async () => {
+    it('an edited row counts for its original without an address, once for all its versions', async () => {
       const { sink } = make();
       await sink.open(null);
       await sink.deliver(one(failure(7, { address: null })), NEVER);
@@ -345,7 +345,7 @@ describe('the fail2ban sink', () => {
       expect(sink.figures()).toMatchObject({ withheld_no_address_total: 1 });
     });
 
-    it('is judged by its present type if the event only reports the edit', async () => {
+    it('an edited row is judged by its current type if the event only reports the edit', async () => {
       const { sink } = make();
       await sink.open(null);
       const edited = { ...failure(1).type, action: 'daemon.row_edited', category: 'daemon' };
@@ -356,7 +356,7 @@ describe('the fail2ban sink', () => {
     });
   });
 
-  it('reports its recent verdicts by reason, with the newest row', async () => {
+  it('the fail2ban sink reports its recent verdicts by reason, with the newest row', async () => {
     const { sink, time } = make();
     await sink.open(null);
     await sink.deliver(batch(1, 3), NEVER);
@@ -373,7 +373,7 @@ describe('the fail2ban sink', () => {
     expect(sink.figures()).toMatchObject({ written_total: 3, withheld_no_address_total: 3 });
   });
 
-  it('judges each event at the moment of its write', async () => {
+  it('the fail2ban sink judges each event at the moment of its write', async () => {
     const { sink, time, deps } = make();
     await sink.open(null);
     // Each look at the clock takes ten seconds: a disk that stalls between the pieces of one batch.

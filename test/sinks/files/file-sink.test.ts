@@ -54,7 +54,7 @@ async function delivered(count: number, roll: Parameters<typeof fileConfig>[1] =
 }
 
 describe('the file sink', () => {
-  it('writes no line above max_line_size: details are shortened, and the place is read back', async () => {
+  it('the file sink writes no line above max_line_size: details are shortened, and the place is read back', async () => {
     const given = dependencies();
     const config = { ...fileConfig(path.join(directory, 'audit'), {}), max_line_size: 4_096 };
     const sink = createFileSink(config, given.deps);
@@ -78,7 +78,7 @@ describe('the file sink', () => {
     expect(lines[1]).toContain('"short":"kept"');
   });
 
-  it('has retention keep what a loss of power may take', async () => {
+  it('the file sink makes retention keep rows that a power loss may undo', async () => {
     const { sink } = make();
     await sink.open(null);
     await deliverEvents(sink, batch(1, 50), NEVER);
@@ -92,7 +92,7 @@ describe('the file sink', () => {
     expect(sink.undelivered?.(later)).toEqual([]);
   });
 
-  it('asks for a tick within a second of a write, and for one in 5 s once that is durable', async () => {
+  it('the file sink requests a tick within a second of a write, and in 5 s once the write is durable', async () => {
     const { sink } = make();
     await sink.open(null);
     await sink.tick?.();
@@ -103,7 +103,7 @@ describe('the file sink', () => {
     expect(sink.tickPeriod?.()).toBe(5_000);
   });
 
-  it('writes each event of a batch as a line, and reports how far it got', async () => {
+  it('the file sink writes each event of a batch as a line, and reports its progress', async () => {
     const { sink } = make();
     await sink.open(null);
     const { upTo } = await deliverEvents(sink, batch(1, 100, {}, 120), NEVER);
@@ -112,7 +112,7 @@ describe('the file sink', () => {
     expect(fs.readlinkSync(path.join(logs(), 'current.log'))).toBe('audit.00000001.log');
   });
 
-  it('continues in the same file after a restart, and reports nothing', async () => {
+  it('the file sink continues in the same file after a restart, and reports nothing', async () => {
     const saved = await delivered(10);
     const { sink } = make();
     expect((await sink.open(saved))?.positions).toEqual([]);
@@ -121,7 +121,7 @@ describe('the file sink', () => {
     expect(sequences(text())).toEqual(range(1, 20));
   });
 
-  it('finds lines whose position was never saved', async () => {
+  it('the file sink finds lines whose position was never saved', async () => {
     const saved = await delivered(10);
     const first = make().sink;
     await first.open(saved);
@@ -141,7 +141,7 @@ describe('the file sink', () => {
     ]);
   });
 
-  it('reports found lines at each start until a batch shows that they were taken over', async () => {
+  it('the file sink reports recovered lines at each start until a batch confirms them', async () => {
     const saved = await delivered(10);
     const first = make().sink;
     await first.open(saved);
@@ -162,7 +162,7 @@ describe('the file sink', () => {
     expect((await make().sink.open(after))?.positions).toEqual([]);
   });
 
-  it('truncates a torn last line and writes it again', async () => {
+  it('the file sink truncates a torn last line and writes it again', async () => {
     const saved = await delivered(10);
     fs.appendFileSync(file(1), '{"@timestamp":"2026-11-26T12:00');
     const { sink, warnings } = make();
@@ -172,7 +172,7 @@ describe('the file sink', () => {
     expect(warnings()[0]).toMatch(/removed 31 bytes at the end of .*audit\.00000001\.log/);
   });
 
-  it('truncates a line that is torn in the middle of a character', async () => {
+  it('the file sink truncates a line that is torn in the middle of a character', async () => {
     const saved = await delivered(10);
     fs.appendFileSync(file(1), Buffer.from('{"x":"ä').subarray(0, 7));
     const { sink } = make();
@@ -181,7 +181,7 @@ describe('the file sink', () => {
     expect(sequences(text())).toEqual(range(1, 11));
   });
 
-  it('rolls by size between batches, with a link that follows and only the newest kept', async () => {
+  it('the file sink rotates by size between batches, updates its link, and keeps only the newest files', async () => {
     const { sink } = make({ size: '1K', keep: 3 });
     await sink.open(null);
     for (let n = 1; n <= 60; n += 6) await deliverEvents(sink, batch(n, n + 5), NEVER);
@@ -198,7 +198,7 @@ describe('the file sink', () => {
     expect(sink.figures()).toMatchObject({ rolled_total: 10, pruned_total: 8, written_total: 60 });
   });
 
-  it('rolls at midnight UTC, also when the midnight falls into a restart', async () => {
+  it('the file sink rotates at midnight UTC, even during a restart', async () => {
     const saved = await delivered(10);
     const { sink, time } = make();
     time.now = NOON + DAY / 2;
@@ -208,7 +208,7 @@ describe('the file sink', () => {
     expect(sequences(fs.readFileSync(file(2), 'utf8'))).toEqual([11, 12]);
   });
 
-  it('rolls while idle, and not into a row of empty files', async () => {
+  it('the file sink rotates while idle, without a series of empty files', async () => {
     const { sink, time } = make();
     await sink.open(null);
     await deliverEvents(sink, batch(1, 2), NEVER);
@@ -222,7 +222,7 @@ describe('the file sink', () => {
     expect(sequences(fs.readFileSync(file(2), 'utf8'))).toEqual([3, 4]);
   });
 
-  it('removes no file by its age: a clock that is years ahead rolls once, and one that goes back does not roll', async () => {
+  it('the file sink removes no file by age: a clock years ahead rotates once, and one set back does not rotate', async () => {
     const { sink, time } = make({ keep: 2 });
     await sink.open(null);
     let next = 1;
@@ -242,7 +242,7 @@ describe('the file sink', () => {
     expect(sequences(text())).toEqual(range(1, 12));
   });
 
-  it('finds lines in a later file when the roll was not saved', async () => {
+  it('the file sink finds lines in a later file if the rotation was not saved', async () => {
     const saved = await delivered(10, { size: '1K' });
     const first = make({ size: '1K' }).sink;
     await first.open(saved);
@@ -263,7 +263,7 @@ describe('the file sink', () => {
     expect(sequences(text())).toEqual(range(1, 21));
   });
 
-  it('takes the position from the last lines when the note is lost', async () => {
+  it('the file sink takes its position from the last lines if the note is lost', async () => {
     const first = make({ size: '1K' }).sink;
     await first.open(null);
     await deliverEvents(first, batch(1, 10, { timeline: 3 }), NEVER);
@@ -287,7 +287,7 @@ describe('the file sink', () => {
     ['the directory is moved away', () => fs.renameSync(logs(), path.join(directory, 'moved'))],
     ['the file is emptied', () => fs.truncateSync(file(1), 0), 0],
     ['another hand appends to the file', () => fs.appendFileSync(file(1), 'half a line')],
-  ])('goes on in a new file when %s', async (_, happen, upTo = 9) => {
+  ])('the file sink continues in a new file when %s', async (_, happen, upTo = 9) => {
     const { sink, warnings } = make();
     await sink.open(null);
     const first = await deliverEvents(sink, batch(1, 5), NEVER);
@@ -308,7 +308,7 @@ describe('the file sink', () => {
     expect(await reopened(first)).toBe(upTo);
   });
 
-  it('makes the directory again while idle', async () => {
+  it('the file sink recreates its directory while idle', async () => {
     const { sink } = make();
     await sink.open(null);
     await deliverEvents(sink, batch(1, 5), NEVER);
@@ -317,7 +317,7 @@ describe('the file sink', () => {
     expect(logNames(logs())).toEqual(['audit.00000002.log']);
   });
 
-  it('is confused by no foreign file', async () => {
+  it('the file sink ignores foreign files', async () => {
     fs.mkdirSync(logs());
     for (const name of [
       'audit.log',
@@ -345,7 +345,7 @@ describe('the file sink', () => {
     ]);
   });
 
-  it('writes a row of 1 MB in one line', async () => {
+  it('the file sink writes a row of 1 MB in one line', async () => {
     const { sink } = make();
     await sink.open(null);
     const details = JSON.stringify({ text: 'ä'.repeat(2 ** 20) });
@@ -356,7 +356,7 @@ describe('the file sink', () => {
     expect((await make().sink.open(saved ?? ''))?.positions).toEqual([]);
   });
 
-  it('gives files their mode', async () => {
+  it('the file sink sets the mode of its files', async () => {
     const { sink } = make();
     await sink.open(null);
     expect((fs.statSync(file(1)).mode & 0o777).toString(8)).toBe('640');

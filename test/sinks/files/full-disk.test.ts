@@ -99,7 +99,7 @@ describe.skipIf(why !== null)('a full disk', () => {
   }
 
   it.each(range(1, 8))(
-    'stops the file sink in the middle of a line (%d pages left), and it goes on without a gap',
+    'a full disk stops the file sink in the middle of a line (%d pages left), and it resumes without a gap',
     async (pages) => {
       const { deps } = dependencies();
       const audit = path.join(directory, 'audit');
@@ -121,7 +121,7 @@ describe.skipIf(why !== null)('a full disk', () => {
     },
   );
 
-  it('finds no room for a new file, and lets the old one grow', async () => {
+  it('a full disk without space for a new file lets the old one grow', async () => {
     const { deps, warnings } = dependencies({
       disk: {
         ...realDisk,
@@ -142,7 +142,7 @@ describe.skipIf(why !== null)('a full disk', () => {
     expect(warnings()).toHaveLength(1);
   });
 
-  it("stops fail2ban's pair with no torn line, and what has become old meanwhile is not written later", async () => {
+  it("a full disk stops fail2ban's pair without a torn line, and outdated failures are not written later", async () => {
     const { deps, time } = dependencies();
     const auth = path.join(directory, 'auth');
     const sink = createFail2banSink(fail2banConfig(auth), { never_ban: [], ipv6_prefix: 128 }, deps);
@@ -175,11 +175,14 @@ describe('min_free', () => {
     [2 ** 30, 2 ** 40, 2 ** 30],
     [2 ** 30, 10 * 2 ** 30, 2 ** 29],
     [0, 2 ** 40, 0],
-  ])('%d of a disk of %d bytes is a floor of %d: at most a twentieth of it', (minFree, total, floor) => {
-    expect(floorOf(minFree, total)).toBeCloseTo(floor, -1);
-  });
+  ])(
+    'min_free of %d on a disk of %d bytes is a floor of %d: at most a twentieth of it',
+    (minFree, total, floor) => {
+      expect(floorOf(minFree, total)).toBeCloseTo(floor, -1);
+    },
+  );
 
-  it('removes the oldest files first, never the current one, then pauses, and resumes when there is room', async () => {
+  it('min_free removes the oldest files first, never the current one, then pauses, and resumes with free space', async () => {
     let free = 2_000;
     let looks = 0;
     const { deps, time, warnings } = dependencies({
@@ -223,7 +226,7 @@ describe('min_free', () => {
     await sink.close();
   });
 
-  it("does not stop fail2ban's pair", async () => {
+  it("min_free does not stop fail2ban's pair", async () => {
     const { deps } = dependencies({
       minFree: 1_000,
       disk: { ...realDisk, space: () => ({ total: 1e9, free: 0 }) },

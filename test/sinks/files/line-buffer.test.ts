@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { LineBuffer } from '../../../src/sinks/files/line-buffer.js';
 
-it('keeps lines whole and in order', () => {
+it('the line buffer keeps lines complete and in order', () => {
   const line = fc.oneof(
     fc.string({ unit: fc.constantFrom('a', 'b', '"'), maxLength: 40 }),
     fc.string({ unit: fc.constantFrom('é', '日', '😀', 'x'), maxLength: 40 }),

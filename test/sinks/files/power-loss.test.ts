@@ -63,7 +63,7 @@ describe('after a loss of power', () => {
       undefined,
     ],
     ['the last byte is gone', () => offsets().end - 1, 199],
-  ])('%s: the cursor goes back to the last whole line', async (_, length, back) => {
+  ])('after a power loss (%s) the cursor moves back to the last complete line', async (_, length, back) => {
     fs.truncateSync(file(), length());
     const { next, upTo = -1, warnings } = await reopened();
     if (back !== undefined) expect(upTo).toBe(back);
@@ -75,7 +75,7 @@ describe('after a loss of power', () => {
   });
 
   it.each([0, 1, 3_000])(
-    'the file ends in NULs from %d bytes behind the last fdatasync on',
+    'after a power loss the file ends in NULs from %d bytes after the last fdatasync',
     async (behind) => {
       const { durable, end } = offsets();
       const fd = fs.openSync(file(), 'r+');
@@ -89,7 +89,7 @@ describe('after a loss of power', () => {
     },
   );
 
-  it('a block of NULs in the middle takes what follows with it', async () => {
+  it('a block of NULs discards everything after it', async () => {
     const { durable } = offsets();
     const fd = fs.openSync(file(), 'r+');
     fs.writeSync(fd, Buffer.alloc(512), 0, 512, durable + 1_024);
@@ -100,13 +100,13 @@ describe('after a loss of power', () => {
     expect(sequences(rolledText(directory))).toEqual(range(101, 205));
   });
 
-  it('nothing was lost: nothing goes back', async () => {
+  it('a power loss without lost data moves no cursor back', async () => {
     const { next, resume } = await reopened();
     expect(resume?.positions).toEqual([]);
     await next.close();
   });
 
-  it('a file that was emptied goes back to before its first row, and no further', async () => {
+  it('an emptied file moves the cursor back to before its first row, and no further', async () => {
     fs.truncateSync(file(), 0);
     const { next, upTo } = await reopened();
     expect(upTo).toBe(100);
@@ -115,7 +115,7 @@ describe('after a loss of power', () => {
 });
 
 describe('an fdatasync that fails', () => {
-  it('makes the file sink cut off what may never reach the disk, and write it again', async () => {
+  it('a failed fdatasync makes the file sink truncate and rewrite what may not be durable', async () => {
     let failing = false;
     const disk = {
       ...realDisk,
@@ -138,7 +138,7 @@ describe('an fdatasync that fails', () => {
     await again.close();
   });
 
-  it("changes nothing for fail2ban's pair: it has been read long before", async () => {
+  it("a failed fdatasync does not affect fail2ban's pair, which was already read", async () => {
     const disk = { ...realDisk, datasync: () => Promise.reject(new Error('EIO: i/o error')) };
     const auth = path.join(directory, 'auth');
     const other = createFail2banSink(

@@ -92,7 +92,7 @@ describe('lines before the end', () => {
     expect(backward(content, floor)).toEqual(expected);
   });
 
-  it('go no further back than they may', () => {
+  it('reading lines backwards stops at its limit', () => {
     const content = Array.from({ length: 100_000 }, (_, i) => `${i}:${'x'.repeat(20)}\n`).join('');
     const found = backward(content, 0, 10_000).filter((line) => line !== null);
     expect(found[0]?.[0]).toBe(99_999);
@@ -101,7 +101,7 @@ describe('lines before the end', () => {
   });
 });
 
-it('both directions find the same lines, of any length and wherever the blocks are parted', () => {
+it('both directions find the same lines, of any length and at any block boundary', () => {
   const line = fc.record({
     valid: fc.boolean(),
     length: fc.oneof(fc.nat(40), fc.nat(300_000), fc.constantFrom(2 ** 18, 2 ** 20)),

@@ -238,7 +238,7 @@ describe('recovery', () => {
     expect(told(given, files)).toEqual(expected);
   });
 
-  it('believes nothing behind the durable point after a failed fdatasync', () => {
+  it('recovery trusts nothing after the durable point after a failed fdatasync', () => {
     expect(told(saved, { 3: 'p1 p2 p3 p10' }, true)).toEqual({
       current: '3@10',
       cuts: '3@10-30',

@@ -70,7 +70,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     await nats.close();
   });
 
-  it('publishes under the subject of its server, by id, each naming the one before', async () => {
+  it("the JetStream sink publishes to its server's subject by id, each event naming the previous one", async () => {
     await initFleet(configured(), STREAM_DEFAULTS);
     const sink = made({ window: 2 });
     await sink.open(null);
@@ -91,7 +91,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     expect(found[0]?.subject).toBe('postern.audit.web=201=2Eexample.auth.login_failure');
   });
 
-  it('what is sent again is stored once', async () => {
+  it('events sent to JetStream again are stored once', async () => {
     await initFleet(configured(), STREAM_DEFAULTS);
     const sink = made();
     await sink.open(null);
@@ -101,7 +101,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     expect(sink.figures()).toMatchObject({ duplicates_total: 300, unanswered: 0 });
   });
 
-  it('delivers nothing that JetStream has not acknowledged: no stream, no cursor', async () => {
+  it('the JetStream sink moves no cursor without an acknowledgement, such as without a stream', async () => {
     const sink = made();
     await expect(sink.open(null)).rejects.toThrow(/fleet init/);
     await initFleet(configured(), { ...STREAM_DEFAULTS, maxMessages: 1_200 });
@@ -115,7 +115,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     );
   });
 
-  it('sends events again under the same ids if their acknowledgements are lost, so that they are stored once', async () => {
+  it('the JetStream sink resends unacknowledged events with the same ids, so that they are stored once', async () => {
     await initFleet(configured(), STREAM_DEFAULTS);
     let deaf = false;
     const proxy = createServer((client) => {
@@ -143,7 +143,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     }
   });
 
-  it('loses nothing when nats-server is killed with -9 under load, and stores nothing twice', async () => {
+  it('a kill -9 of nats-server under load loses nothing and stores nothing twice', async () => {
     await initFleet(configured(), STREAM_DEFAULTS);
     const sink = made({ window: 100 });
     let saved: string | null = null;
@@ -177,7 +177,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     expect(ids.length).toBe(last);
   });
 
-  it('logs in with a token, a user or an nkey, and reports errors without a secret', async () => {
+  it('the JetStream sink logs in with a token, a user or an nkey, and reports errors without a secret', async () => {
     const file = (name: string, text: string) => {
       const path = join(nats.directory, name);
       writeFileSync(path, `${text}\n`);
@@ -224,7 +224,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     );
   });
 
-  it('speaks TLS with a certificate of its own, and refuses a server that has none', async () => {
+  it('the JetStream sink uses TLS with its own certificate, and rejects a server without one', async () => {
     const authority = new Authority();
     try {
       const [there, here] = [authority.issue('nats', 'DNS:localhost'), authority.issue('web1', 'DNS:web1')];
@@ -245,7 +245,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
     }
   });
 
-  it('check reports what it found, and stores nothing', async () => {
+  it('check of a JetStream sink reports its findings, and stores nothing', async () => {
     expect(await made().check()).toMatchObject([
       { level: 'ok', what: expect.stringContaining('nats-server 2.') },
       { level: 'error', next: expect.stringContaining('fleet init') },
@@ -275,7 +275,7 @@ describe.skipIf(!hasNats())('the sink of type jetstream, with the real nats-serv
 });
 
 describe.skipIf(!hasNats())('fleet init', () => {
-  it('creates the stream, then finds it as expected; reports differences, and changes nothing', async () => {
+  it('the JetStream stream is created, found as expected, and differences are reported without changes', async () => {
     const nats = await Nats.start();
     try {
       await nats.ready();

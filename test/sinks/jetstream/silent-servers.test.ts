@@ -35,7 +35,7 @@ async function servers(count: number, onConnection: (socket: Socket) => void = (
 }
 
 describe('NATS servers that take connections and say nothing', () => {
-  it('are not waited for when shipping ends, and a late connection is closed', async () => {
+  it('silent NATS servers do not delay a stop, and a late connection is closed', async () => {
     const { all, sink } = await servers(3);
     const aborting = new AbortController();
     const opening = sink.open(null, aborting.signal);
@@ -49,7 +49,7 @@ describe('NATS servers that take connections and say nothing', () => {
     expect(all.slice(1).map(({ sockets }) => sockets.length)).toEqual([0, 0]);
   });
 
-  it('nor are those that then answer no request', async () => {
+  it('NATS servers that answer no request do not delay a stop', async () => {
     const aborting = new AbortController();
     let markClosed: () => void = () => undefined;
     const closed = new Promise<void>((resolve) => {

@@ -20,7 +20,7 @@ async function check(config: Record<string, unknown>) {
 }
 
 describe('check', () => {
-  it('connects to each target and sends no event', async () => {
+  it('check connects to each target and sends no event', async () => {
     const got: Buffer[] = [];
     const server = await listen((socket) => socket.on('data', (data: Buffer) => got.push(data)));
     running.push(server);
@@ -41,7 +41,7 @@ describe('check', () => {
     expect(got).toEqual([]);
   });
 
-  it('opens a RELP session and closes it', async () => {
+  it('check opens a RELP session and closes it', async () => {
     const server = await relpServer();
     running.push(server);
     expect(await check({ transport: 'relp', targets: [server.target] })).toEqual([
@@ -50,7 +50,7 @@ describe('check', () => {
     expect(server.got.map(({ command }) => command)).toEqual(['open', 'close']);
   });
 
-  it('reports why a RELP session was refused', async () => {
+  it('check reports why a RELP session was rejected', async () => {
     const server = await relpServer(({ command, txnr }) =>
       command === 'open' ? answer(txnr, '500 go away') : undefined,
     );
@@ -60,7 +60,7 @@ describe('check', () => {
     ]);
   });
 
-  it('resolves the name of a UDP collector, and promises no more than it knows', async () => {
+  it('check resolves the name of a UDP collector, and claims nothing about delivery', async () => {
     expect(await check({ transport: 'udp', targets: ['localhost:514'] })).toEqual([
       expect.stringMatching(
         /^ok: localhost:514: its address(es are| is) (::1|127\.0\.0\.1)\b.*\. UDP does not tell/,
@@ -73,7 +73,7 @@ describe('check', () => {
     );
   });
 
-  it('checks unix sockets', async () => {
+  it('check tests unix sockets', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'postern-check-'));
     const path = join(directory, 'log');
     const server = createServer();

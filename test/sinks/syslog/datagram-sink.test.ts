@@ -47,7 +47,7 @@ async function udpReceiver(port = 0, at = '127.0.0.1') {
 }
 
 describe('UDP', () => {
-  it('sends one message a datagram, in order', async () => {
+  it('the UDP sink sends one message per datagram, in order', async () => {
     const { address } = await lookup('localhost'); // ::1 on a Debian, 127.0.0.1 elsewhere
     const receiver = await udpReceiver(0, address);
     running.push(receiver);
@@ -60,7 +60,7 @@ describe('UDP', () => {
     expect(sink.figures()).toMatchObject({ messages_total: 300, address });
   });
 
-  it('reports a host on which nobody listens, and resumes when somebody does', async () => {
+  it('the UDP sink reports a host without a listener, and resumes when there is one', async () => {
     const receiver = await udpReceiver();
     const { port } = receiver;
     await receiver.close();
@@ -79,12 +79,12 @@ describe('UDP', () => {
     await expect.poll(() => back.got).toEqual(lines(1, 2));
   });
 
-  it('reports a name that does not resolve', async () => {
+  it('the UDP sink reports a name that does not resolve', async () => {
     const sink = sinkFor({ transport: 'udp', targets: ['no-such-host.invalid:514'] });
     await expect(sink.open(null)).rejects.toThrow(/no-such-host\.invalid:514: its name/);
   });
 
-  it('is not opened any more when shipping has ended meanwhile', async () => {
+  it('the UDP sink is not opened after shipping has stopped', async () => {
     const sink = sinkFor({ transport: 'udp', targets: ['localhost:9', 'localhost:10'] });
     const aborting = new AbortController();
     const opening = sink.open(null, aborting.signal);
@@ -93,7 +93,7 @@ describe('UDP', () => {
     expect(sink.figures().target).toBeNull();
   });
 
-  it('is not open where the kernel refuses to connect: the next target is', async () => {
+  it('the UDP sink tries the next target if the kernel refuses to connect', async () => {
     const receiver = await udpReceiver();
     running.push(receiver);
     const broadcast = '255.255.255.255:514'; // refused to a socket that did not ask for it, or that has no route
@@ -106,7 +106,7 @@ describe('UDP', () => {
     await expect.poll(() => receiver.got).toEqual(lines(1, 2));
   });
 
-  it('ends a long batch when shipping aborts it', async () => {
+  it('the UDP sink stops a long batch when shipping aborts it', async () => {
     const receiver = await udpReceiver();
     running.push(receiver);
     const sink = sinkFor({ transport: 'udp', targets: [`127.0.0.1:${receiver.port}`] });
@@ -136,7 +136,7 @@ function sinkTo(port: number, open: ReturnType<typeof createUdp>): Sink {
 describe('a name with several addresses, of which the collector has one', () => {
   const resolve = async () => ['127.0.0.2', '::1', '127.0.0.1'];
 
-  it('is sent to where somebody listens, from the first message on, and there at once the next time', async () => {
+  it('the UDP sink finds the listening address of a name from the first message, and remembers it', async () => {
     const receiver = await udpReceiver();
     running.push(receiver);
     const sink = sinkTo(receiver.port, createUdp(resolve));
@@ -151,7 +151,7 @@ describe('a name with several addresses, of which the collector has one', () => 
     await expect.poll(() => receiver.got.at(-1)).toBe('event 101');
   });
 
-  it('loses nothing while nobody listens on any address, and resumes when somebody does', async () => {
+  it('the UDP sink loses nothing while no address has a listener, and resumes when one has', async () => {
     const gone = await udpReceiver();
     const { port } = gone;
     await gone.close();
@@ -179,7 +179,7 @@ describe('a name whose other address is of a host that takes all and answers not
     return taken;
   }
 
-  it('gets nothing while the collector that was there restarts', async () => {
+  it('a silent address of a name gets nothing while the collector restarts', async () => {
     const before = await udpReceiver();
     const { port } = before;
     const taken = await toVoid(port);
@@ -200,7 +200,7 @@ describe('a name whose other address is of a host that takes all and answers not
     expect(taken).toEqual([]);
   });
 
-  it('is left again if it was taken before the collector was there', async () => {
+  it('a silent address chosen before the collector started is left again', async () => {
     const gone = await udpReceiver();
     const { port } = gone;
     await gone.close();
@@ -221,7 +221,7 @@ describe('a name whose other address is of a host that takes all and answers not
 });
 
 describe('a socket that throws at a send', () => {
-  it('fails the delivery, is closed, and leaves no timer that would close the next one', async () => {
+  it('a socket that throws at a send fails the delivery, is closed, and leaves no timer behind', async () => {
     let open = 0;
     const targets = new FailoverTargets<Datagrams>(
       [{ kind: 'path', path: '/x', text: '/x' }],
@@ -310,7 +310,7 @@ describe.skipIf(Module === null)('a unix datagram socket', () => {
     return { got, close };
   }
 
-  it('gets one message a datagram, in order, more than its queue holds', async () => {
+  it('a unix datagram socket gets one message per datagram, in order, beyond its queue', async () => {
     const { got, close } = receiver();
     running.push({ close });
     const sink = sinkFor({ transport: 'unix', targets: [path] });
@@ -320,7 +320,7 @@ describe.skipIf(Module === null)('a unix datagram socket', () => {
     expect(got).toEqual(lines(1, 3_000));
   });
 
-  it('that is missing, or whose receiver is gone, is reported', async () => {
+  it('a missing unix datagram socket or receiver is reported', async () => {
     const sink = sinkFor({ transport: 'unix', targets: [path] });
     await sink.open(null);
     await expect(deliverEvents(sink, batch(1, 3), never)).rejects.toThrow(
@@ -339,7 +339,7 @@ describe.skipIf(Module === null)('a unix datagram socket', () => {
     await expect.poll(() => second.got).toEqual(lines(4, 5));
   });
 
-  it('whose receiver hangs holds the batch until shipping breaks it off', async () => {
+  it('a hung receiver of a unix datagram socket blocks the batch until shipping aborts it', async () => {
     const program = `import socket, sys, time
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1]); print('bound', flush=True); time.sleep(60)`;
     const hung = spawn('python3', ['-c', program, path], { stdio: ['ignore', 'pipe', 'inherit'] });

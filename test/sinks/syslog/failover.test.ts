@@ -10,7 +10,7 @@ describe('a target', () => {
     ['[fe80::1%eth0]:514', 'fe80::1%eth0', 514],
   ])('%s', (text, host, port) => expect(parseTarget(text)).toEqual({ kind: 'host', host, port, text }));
 
-  it('may be a path', () => {
+  it('a target may be a path', () => {
     expect(parseTarget('/dev/log')).toEqual({ kind: 'path', path: '/dev/log', text: '/dev/log' });
   });
 
@@ -59,7 +59,7 @@ describe('the order in which targets are tried', () => {
     ['a time that is up counts no more', [failed(1, -10_001), HEALTHY], [0, 1]],
   ])('%s', (_, standings, order) => expect(tryOrder(standings, 0)).toEqual(order));
 
-  it('avoids a target for 10 s, doubling up to 5 minutes', () => {
+  it('a failed target is avoided for 10 s, doubling up to 5 minutes', () => {
     expect([1, 2, 3, 10, 1_000].map((times) => failed(times, 0).avoidedUntil)).toEqual([
       10_000, 20_000, 40_000, 300_000, 300_000,
     ]);
@@ -70,7 +70,7 @@ describe('the order in which targets are tried', () => {
     [1, [HEALTHY, HEALTHY], [0]],
     [1, [failed(1, 0), HEALTHY], []],
     [2, [failed(1, 0), HEALTHY, HEALTHY], [1]],
-  ])('goes back from %i to an earlier one in good standing', (current, standings, earlier) =>
+  ])('failover returns from %i to an earlier healthy target', (current, standings, earlier) =>
     expect(earlierTargets(standings, current, 1)).toEqual(earlier),
   );
 });

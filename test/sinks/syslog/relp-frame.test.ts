@@ -26,7 +26,7 @@ function parse(chunks: Iterable<Buffer>): RelpFrame[] {
 }
 
 describe('RELP frames', () => {
-  it('are read back, however the stream is cut', () => {
+  it('RELP frames are parsed however the stream is split', () => {
     fc.assert(
       fc.property(fc.array(frame, { maxLength: 20 }), cuts, (frames, sizes) => {
         const stream = Buffer.from(frames.map((f) => relpFrame(f.txnr, f.command, f.data)).join(''));
@@ -35,7 +35,7 @@ describe('RELP frames', () => {
     );
   });
 
-  it('are written as another reader of the grammar expects', () => {
+  it('RELP frames are written as another parser of the grammar expects', () => {
     fc.assert(
       fc.property(fc.array(frame, { maxLength: 20 }), (frames) => {
         const stream = Buffer.from(frames.map((f) => relpFrame(f.txnr, f.command, f.data)).join(''));
@@ -45,7 +45,7 @@ describe('RELP frames', () => {
     );
   });
 
-  it('without data have no space behind the length', () => {
+  it('RELP frames without data have no space after the length', () => {
     expect(relpFrame(7, 'close', '')).toBe('7 close 0\n');
     expect(parse([Buffer.from('7 rsp 0\n0 serverclose 0\n')])).toEqual([
       { txnr: 7, command: 'rsp', data: '' },
@@ -53,7 +53,7 @@ describe('RELP frames', () => {
     ]);
   });
 
-  it('wait for what has not come yet', () => {
+  it('an incomplete RELP frame waits for more data', () => {
     expect(parse([Buffer.from('1 rsp 6 200 O')])).toEqual([]);
     expect(parse([Buffer.from('1 rsp 6 200 OK')])).toEqual([]);
   });
@@ -72,7 +72,7 @@ describe('RELP frames', () => {
     ['an answer that is larger than any answer is', '1 rsp 99999999 '],
     ['HTTP', 'HTTP/1.1 400 Bad Request\r\n'],
     ['TLS', Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02]).toString('latin1')],
-  ])('that are none are refused: %s', (_, text) => {
+  ])('an invalid RELP frame is rejected: %s', (_, text) => {
     expect(() => parse([Buffer.from(text, 'latin1')])).toThrow(RelpSyntaxError);
     // Byte by byte the same is found.
     expect(() => parse([...Buffer.from(text, 'latin1')].map((byte) => Buffer.from([byte])))).toThrow(
@@ -80,7 +80,7 @@ describe('RELP frames', () => {
     );
   });
 
-  it('never hang or go wrong on noise', () => {
+  it('the RELP parser never hangs or fails on noise', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), cuts, (noise, sizes) => {
         try {
@@ -98,11 +98,11 @@ describe('transaction numbers', () => {
     [1, 2],
     [999_999_998, 999_999_999],
     [999_999_999, 1],
-  ])('after %i comes %i', (txnr, next) => expect(nextTxnr(txnr)).toBe(next));
+  ])('transaction number %i is followed by %i', (txnr, next) => expect(nextTxnr(txnr)).toBe(next));
 });
 
 describe('answers', () => {
-  it('have a code, a text and offers', () => {
+  it('RELP answers have a code, a text and offers', () => {
     expect(
       parseAnswer('200 OK\nrelp_version=0\nrelp_software=librelp,1.11.0,http://x\ncommands=syslog\n'),
     ).toEqual({
@@ -117,7 +117,7 @@ describe('answers', () => {
     expect(parseAnswer('500')).toEqual({ code: 500, text: '', offers: new Map() });
   });
 
-  it.each(['', 'OK', '20 OK', '2000 OK', '200OK'])('without a code are refused: %j', (data) => {
+  it.each(['', 'OK', '20 OK', '2000 OK', '200OK'])('a RELP answer without a code is rejected: %j', (data) => {
     expect(() => parseAnswer(data)).toThrow(RelpSyntaxError);
   });
 });

@@ -45,7 +45,7 @@ async function deliver(sink: Sink, what: Batch) {
 }
 
 describe('a RELP session', () => {
-  it('opens with offers, counts transactions, and closes', async () => {
+  it('a RELP session opens with offers, counts transactions, and closes', async () => {
     const { server, sink } = await start();
     expect(await sink.open(null)).toBeNull();
     expect(await deliver(sink, batch(1, 3))).toEqual({ upTo: 3 });
@@ -63,7 +63,7 @@ describe('a RELP session', () => {
     expect(sink.figures()).toMatchObject({ acknowledged_total: 3, unanswered: 0 });
   });
 
-  it('delivers only what is answered, not what is sent', async () => {
+  it('a RELP session counts events as delivered when answered, not when sent', async () => {
     const held: string[] = [];
     const { server, sink } = await start(({ command, txnr }) => {
       if (command !== 'syslog') return undefined;
@@ -85,7 +85,7 @@ describe('a RELP session', () => {
   });
 
   it.each([1, 2, 7, 128])(
-    'has at most its window sent that the cursor does not know of: %i',
+    'a RELP session has at most its window of sent events beyond the cursor: %i',
     async (window) => {
       let open = 0;
       let most = 0;
@@ -126,7 +126,7 @@ describe('a RELP session', () => {
     },
   );
 
-  it('shares its window between the sources, and holds none up', async () => {
+  it('a RELP session shares its window between the sources, and delays none', async () => {
     let sent = 0;
     const { sink } = await start(
       ({ command, data }) => {
@@ -142,7 +142,7 @@ describe('a RELP session', () => {
     expect(sent).toBe(2_400);
   });
 
-  it('stops at its window, and hands back what is answered, where the cursor can not be moved', async () => {
+  it("a RELP session stops at its window and returns answered events if the cursor can't move", async () => {
     const { server, sink } = await start(undefined, { window: 8 });
     await sink.open(null);
     expect(await deliverEvents(sink, batch(1, 100), never, () => false)).toEqual({ upTo: 8 });
@@ -151,7 +151,7 @@ describe('a RELP session', () => {
     expect(sequences(server.got)).toEqual(range(1, 100));
   });
 
-  it('hands back the answered beginning of a batch whose session breaks, and then reports the break', async () => {
+  it('a broken RELP session returns the answered part of a batch, and then reports the error', async () => {
     let count = 0;
     const { server, sink } = await start(({ command, txnr }, socket) => {
       if (command !== 'syslog') return undefined;
@@ -173,7 +173,7 @@ describe('a RELP session', () => {
     expect(new Set(sequences(server.got))).toEqual(new Set(range(1, 20)));
   });
 
-  it('does not wait for the last answers in a backlog, nor sends again what is on its way', async () => {
+  it('a RELP session does not wait for the last answers in a backlog, and resends nothing in flight', async () => {
     const held: string[] = [];
     const { server, sink } = await start(({ command, txnr, data }) => {
       if (command !== 'syslog' || Number(data.split(' ').at(-1)) <= 1_950) return undefined;
@@ -190,7 +190,7 @@ describe('a RELP session', () => {
     expect(sequences(server.got)).toEqual(range(1, 2_010));
   });
 
-  it('sends events on their way again where the next batch is not theirs', async () => {
+  it('a RELP session resends events in flight if the next batch is another one', async () => {
     const { server, sink } = await start(({ command, data }) =>
       command === 'syslog' && Number(data.split(' ').at(-1)) > 1_950 ? null : undefined,
     );
@@ -239,7 +239,7 @@ describe('a RELP session', () => {
       ({ command }, socket) => (command === 'syslog' && socket.resetAndDestroy() !== null ? null : undefined),
       /ECONNRESET|was closed/,
     ],
-  ])('breaks and says why when the collector %s', async (_, script, message) => {
+  ])('a RELP session fails with the cause if the collector %s', async (_, script, message) => {
     const { sink } = await start((transaction, socket) => script(transaction, socket));
     await sink.open(null);
     const failed = async () => {
@@ -259,12 +259,12 @@ describe('a RELP session', () => {
     ],
     ['does not speak RELP', 'HTTP/1.1 400 Bad Request\r\n', /not RELP/],
     ['never answers', null, /no answer within 1 s/],
-  ])('is not opened with a collector that %s', async (_, said, message) => {
+  ])('a RELP session is not opened with a collector that %s', async (_, said, message) => {
     const { sink } = await start(({ command }) => (command === 'open' ? said : undefined));
     await expect(sink.open(null)).rejects.toThrow(message);
   });
 
-  it('ignores hints that it does not know', async () => {
+  it('a RELP session ignores unknown hints', async () => {
     const { sink } = await start(({ command, txnr }) =>
       command === 'open' ? `0 weather 5 sunny\n${answer(txnr, OPEN_ANSWER)}` : undefined,
     );
@@ -272,7 +272,7 @@ describe('a RELP session', () => {
     expect(await deliver(sink, batch(1, 1))).toEqual({ upTo: 1 });
   });
 
-  it('continues with 1 after transaction 999,999,999', async () => {
+  it('a RELP session continues with 1 after transaction 999,999,999', async () => {
     const { server, sink } = await start();
     await sink.open(null);
     const session = (sink as unknown as { connection: { session: { txnr: number } } }).connection.session;
@@ -284,7 +284,7 @@ describe('a RELP session', () => {
     ]);
   });
 
-  it('is aborted at once when shipping asks for it', async () => {
+  it('a RELP session is aborted at once on request', async () => {
     const { sink } = await start(({ command }) => (command === 'syslog' ? null : undefined));
     await sink.open(null);
     const aborting = new AbortController();
@@ -293,7 +293,7 @@ describe('a RELP session', () => {
     await expect(delivery).rejects.toThrow(/aborted/);
   });
 
-  it('closes within 2 s at a collector that has stopped answering', async () => {
+  it('a RELP session closes within 2 s if the collector has stopped answering', async () => {
     const { sink } = await start(({ command }) => (command === 'close' ? null : undefined));
     await sink.open(null);
     await deliver(sink, batch(1, 1));
@@ -302,7 +302,7 @@ describe('a RELP session', () => {
     expect(performance.now() - started).toBeLessThan(4_000);
   });
 
-  it('is opened again between batches when the collector has closed it, without a word', async () => {
+  it('a RELP session closed by the collector is reopened between batches without an error', async () => {
     const { server, sink } = await start();
     await sink.open(null);
     await deliver(sink, batch(1, 5));

@@ -32,7 +32,7 @@ function again(limits: WindowLimits, window: ReplayWindow): ReplayWindow {
 }
 
 describe('the replay window', () => {
-  it('is empty at the very first start', () => {
+  it('the replay window is empty at the very first start', () => {
     expect(resumed(ReplayWindow.restore(DEFAULT, null))).toEqual([]);
     expect(ReplayWindow.restore(DEFAULT, null).undelivered()).toEqual([]);
   });
@@ -43,7 +43,7 @@ describe('the replay window', () => {
     ['age', { events: 0, bytes: 0, age: 161 }, 840],
     ['the largest of them', { events: 160, bytes: 1_600, age: 320 }, 680],
     ['all there is, where it is less', DEFAULT, 0],
-  ])('goes back by %s, and by a slice of a sixteenth more at the most', (_, limits, upTo) => {
+  ])('the replay window covers %s, and at most a slice of a sixteenth more', (_, limits, upTo) => {
     const window = new ReplayWindow(limits);
     send(window, 1, 1_000);
     window.ended('lost');
@@ -53,14 +53,14 @@ describe('the replay window', () => {
     expect(position?.upTo).toBeGreaterThanOrEqual(upTo - Math.max(20, (1_000 - upTo) / 8));
   });
 
-  it('with all limits 0 replays nothing', () => {
+  it('a replay window with all limits 0 replays nothing', () => {
     const window = new ReplayWindow({ events: 0, bytes: 0, age: 0 });
     send(window, 1, 100);
     window.ended('lost');
     expect(resumed(window)).toEqual([]);
   });
 
-  it('is the same in a new process, which does not know how the old one ended', () => {
+  it('the replay window is the same in a new process, which does not know how the old one stopped', () => {
     const window = new ReplayWindow(EVENTS_ONLY);
     send(window, 1, 1_000);
     const restored = again(EVENTS_ONLY, window);
@@ -69,14 +69,14 @@ describe('the replay window', () => {
     expect(held(again(EVENTS_ONLY, window))).toEqual(resumed(again(EVENTS_ONLY, window)));
   });
 
-  it('does not age while there is no connection', () => {
+  it('the replay window does not age while there is no connection', () => {
     const window = new ReplayWindow({ events: 0, bytes: 0, age: 60_000 });
     send(window, 1, 10);
     window.ended('lost');
     expect(resumed(again({ events: 0, bytes: 0, age: 60_000 }, window))).toEqual([['postern', 1, 0]]);
   });
 
-  it('keeps its beginning while it is sent again, and moves on afterwards', () => {
+  it('the replay window keeps its beginning during a replay, and advances afterwards', () => {
     const window = new ReplayWindow(EVENTS_ONLY);
     send(window, 1, 1_000);
     window.ended('lost');
@@ -90,7 +90,7 @@ describe('the replay window', () => {
     expect(later).toBeGreaterThan(1_800);
   });
 
-  it('gets on though each connection breaks before all of it is through', () => {
+  it('the replay window advances although each connection breaks before the replay is complete', () => {
     // A collector that dies every 5 s under a backlog must not be sent the same minute for ever.
     const limits = { events: 0, bytes: 0, age: 60_000 };
     const window = new ReplayWindow(limits);
@@ -115,7 +115,7 @@ describe('the replay window', () => {
     ['closed by the collector while idle', ['closed', 'closed', 'closed'], [true, false, false]],
     ['closed by us and read to the end', ['orderly', 'orderly'], [false, false]],
     ['lost after being closed', ['closed', 'closed', 'lost'], [true, false, true]],
-  ])('%s: is it sent again?', (_, endings, expected) => {
+  ])('whether the replay window is sent again: %s', (_, endings, expected) => {
     const window = new ReplayWindow({ ...DEFAULT, age: 1_000 });
     send(window, 1, 100);
     const replays = endings.map((ending) => {
@@ -130,7 +130,7 @@ describe('the replay window', () => {
   });
 
   it.each<Ending>(['closed', 'orderly'])(
-    'sends again what is young, even where the connection was %s',
+    'young rows are sent again, even if the connection was %s',
     (ending) => {
       const window = new ReplayWindow({ events: 0, bytes: 16_000, age: 1_000 });
       send(window, 1, 100);
@@ -144,7 +144,7 @@ describe('the replay window', () => {
     },
   );
 
-  it('does not count a connection that closed before all of the window was through', () => {
+  it('a connection that closed before the replay was complete does not count', () => {
     const window = new ReplayWindow({ ...DEFAULT, age: 0 });
     send(window, 1, 100);
     window.ended('closed');
@@ -154,7 +154,7 @@ describe('the replay window', () => {
     expect(resumed(window)).toEqual([['postern', 1, 0]]);
   });
 
-  it('holds sources apart and in their order', () => {
+  it('the replay window keeps sources separate and in order', () => {
     const window = new ReplayWindow(DEFAULT);
     window.add('postern', 1, rows(11, 20), 1_000);
     window.add('auditd', 1, rows(1, 3, 'auditd'), 300);
@@ -166,7 +166,7 @@ describe('the replay window', () => {
     ]);
   });
 
-  it('goes through a later timeline from its beginning where an earlier one is in it', () => {
+  it('a replay window with two timelines covers the later one from its beginning', () => {
     const window = new ReplayWindow(DEFAULT);
     window.add('postern', 1, rows(991, 1_000), 1_000);
     window.add('postern', 2, rows(31, 40, 'postern', 2), 1_000);
@@ -178,13 +178,13 @@ describe('the replay window', () => {
   });
 
   it.each(['', 'null', '{}', '{"v":2}', '{"v":1,"up":0,"ends":{},"slices":[1]}', 'x'])(
-    'starts empty from a note like %j',
+    'the replay window starts empty from a note like %j',
     (saved) => {
       expect(ReplayWindow.restore(DEFAULT, saved).events).toBe(0);
     },
   );
 
-  it('keeps its saved state small for any sequence of events', () => {
+  it('the replay window keeps its saved state small for any sequence of events', () => {
     const window = new ReplayWindow(DEFAULT);
     let at = 0;
     for (let n = 0; n < 20_000; n++) {
@@ -200,7 +200,7 @@ describe('the replay window', () => {
     expect(window.serialize().length).toBeLessThan(2_000);
   });
 
-  it('covers what its limits demand after any sequence of events and endings', () => {
+  it('the replay window covers its limits after any sequence of events and endings', () => {
     const step = fc.oneof(
       fc.record({ send: fc.integer({ min: 1, max: 40 }), size: fc.integer({ min: 1, max: 300 }) }),
       fc.record({ pass: fc.integer({ min: 0, max: 500 }) }),
@@ -256,7 +256,7 @@ describe('what retention must keep for the replay window', () => {
     ['one a second', 1_000, 60],
     ['one in five minutes', 300_000, 1],
   ])(
-    'is what was sent within its age over a standing connection, on a quiet system: %s',
+    "retention keeps rows sent within the window's age over an open connection, on a quiet system: %s",
     (_, every, kept) => {
       const window = new ReplayWindow(DEFAULT);
       for (let id = 1; id <= 500; id++) {
@@ -276,7 +276,7 @@ describe('what retention must keep for the replay window', () => {
     ['lost', 0],
     ['closed', 0],
     ['orderly', null],
-  ])('is what the next connection begins with while there is none: %s', (ending, upTo) => {
+  ])('retention keeps the rows that the next connection begins with: %s', (ending, upTo) => {
     const window = new ReplayWindow(DEFAULT);
     send(window, 1, 500);
     window.addConnectedTime(60_000);
@@ -286,7 +286,7 @@ describe('what retention must keep for the replay window', () => {
     expect(held(window)).toEqual(resumed(window));
   });
 
-  it('is what was sent again, until it is as old', () => {
+  it('retention keeps rows that were sent again until they reach the age', () => {
     const window = new ReplayWindow(DEFAULT);
     send(window, 1, 500);
     window.addConnectedTime(3_600_000);
@@ -301,7 +301,7 @@ describe('what retention must keep for the replay window', () => {
     expect(held(window)).toEqual([]);
   });
 
-  it('is all of the window where no age limits it', () => {
+  it('retention keeps the whole window without a limit of age', () => {
     const window = new ReplayWindow(EVENTS_ONLY);
     send(window, 1, 1_000);
     window.addConnectedTime(3_600_000);

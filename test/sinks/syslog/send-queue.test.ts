@@ -35,7 +35,7 @@ async function unread(host: string) {
 }
 
 describe.each(['127.0.0.1', '::1'])('the send queue of a connection to %s', (host) => {
-  it('is empty when all is acknowledged, full when nobody reads, and gone with the connection', async () => {
+  it('the send queue is empty after all acknowledgements, full without a reader, and gone with the connection', async () => {
     const { socket, accepted, ends, close } = await unread(host);
     try {
       socket.write('x');
@@ -72,7 +72,7 @@ describe('the table of the kernel', () => {
     remotePort: 8_080,
   };
 
-  it('names a connection by both of its ends', () => {
+  it("the kernel's table identifies a connection by both ends", () => {
     expect(findSendQueue(table, ends)).toEqual({ unacknowledged: 0xabcd, windowClosed: true });
     const other = { ...ends, localPort: 8_080, remotePort: 54_321 };
     expect(findSendQueue(table, other)).toEqual({ unacknowledged: 1, windowClosed: false });
@@ -80,7 +80,7 @@ describe('the table of the kernel', () => {
     expect(findSendQueue('', ends)).toBeNull();
   });
 
-  it('writes IPv6 addresses in words of four bytes', () => {
+  it("the kernel's table has IPv6 addresses in words of four bytes", () => {
     const line =
       '   0: B80D0120000000000000000001000000:0202 B80D0120000000000000000002000000:1A0A 01 0000000A:00000000 01:0 0';
     const six = {
@@ -112,7 +112,7 @@ const steps = (count: number, at: (n: number) => readonly [number, number]) =>
   Array.from({ length: count }, (_, n) => at(n + 1));
 
 describe('a connection', () => {
-  it('is stalled 20 s after the last acknowledgement, and noticed within 30 s', () => {
+  it('a connection is stalled 20 s after the last acknowledgement, and noticed within 30 s', () => {
     expect(judge(steps(20, () => [1_000, 1_000]))).toBe(20);
     expect(STALLED_MS + 2 * SAMPLE_MS).toBeLessThan(30_000);
   });
@@ -123,13 +123,13 @@ describe('a connection', () => {
     ['what is sent and what is acknowledged keep step', steps(20, (n) => [n * 1_000, 900])],
     ['TLS headers count on one side only', steps(20, (n) => [n * 1_000, 970])],
     ['it is idle again and again', steps(20, (n) => [1_000, n % 3 === 0 ? 0 : 100])],
-  ])('is not stalled while %s', (_, samples) => expect(judge(samples)).toBeNull());
+  ])('a connection is not stalled while %s', (_, samples) => expect(judge(samples)).toBeNull());
 
-  it('is stalled although the kernel keeps accepting bytes for a collector that is gone', () => {
+  it('a connection to a dead collector is stalled although the kernel accepts bytes', () => {
     expect(judge([[1_000, 0], ...steps(20, (n) => [1_000 + n * 100, n * 100] as const)])).toBe(24);
   });
 
-  it('is stalled where a hung program leaves its window closed', () => {
+  it('a connection is stalled if a hung program keeps its window closed', () => {
     expect(judge([[4_000_000, 100], ...steps(20, () => [4_000_000, 2_500_000] as const)])).toBe(24);
   });
 });

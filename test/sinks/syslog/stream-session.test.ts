@@ -56,7 +56,7 @@ describe('a stream over a line that is slower than the events', () => {
   const got = () => reader.messages.map((message) => message.split(' ', 2).join(' '));
   const rows = (source: string, to: number) => Array.from({ length: to }, (_, n) => `${source} ${n + 1}`);
 
-  it('counts what the kernel has accepted when the time is up, and writes nothing in flight twice', async () => {
+  it('a timed-out delivery counts the bytes that the kernel accepted, and writes no bytes in flight twice', async () => {
     let cursor = 0;
     let [parts, none, bytes] = [0, 0, 0];
     while (cursor < EVENTS) {
@@ -77,7 +77,7 @@ describe('a stream over a line that is slower than the events', () => {
     expect(got()).toEqual(rows('postern', EVENTS));
   });
 
-  it('continues with another source and with replayed rows meanwhile', async () => {
+  it('a slow stream continues with another source and with replayed rows', async () => {
     const kinds: Batch[] = [
       batch(1, 1_250),
       batch(1, 1_250, { source: 'auditd' }),
@@ -100,7 +100,7 @@ describe('a stream over a line that is slower than the events', () => {
     expect(got().filter((message) => message.startsWith('postern')).length).toBe(1_260);
   });
 
-  it('reports why a delivery was aborted', async () => {
+  it('a stream reports why a delivery was aborted', async () => {
     const aborting = new AbortController();
     const full = async () => {
       for (;;) await session.send(messageBatch(batch(1, EVENTS), format), aborting.signal);

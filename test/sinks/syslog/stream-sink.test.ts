@@ -42,7 +42,7 @@ function lines(from: number, to: number): string[] {
 }
 
 describe('a collector over TCP', () => {
-  it('gets each event as it is formatted, in order', async () => {
+  it('a TCP collector gets each event as formatted, in order', async () => {
     const server = await collector();
     const list = events(1, 5_000);
     const sink = syslog({ transport: 'tcp', targets: [server.target] });
@@ -54,7 +54,7 @@ describe('a collector over TCP', () => {
     expect(shipping.errors).toEqual([]);
   });
 
-  it('may send what it likes: it is ignored', async () => {
+  it('data from a TCP collector is ignored', async () => {
     const server = await collector();
     const sink = tcp([server.target]);
     await sink.open(null);
@@ -68,7 +68,7 @@ describe('a collector over TCP', () => {
   it.each<[string, (server: TestServer) => void]>([
     ['closes', (server) => server.sockets[0]?.end()],
     ['resets', (server) => server.sockets[0]?.resetAndDestroy()],
-  ])('that %s while idle is noticed at once, and gets the window again', async (_, end) => {
+  ])('a TCP collector that %s while idle is noticed at once, and gets the window again', async (_, end) => {
     const server = await collector();
     const shipping = new Shipping(tcp([server.target]), events(1, 100));
     await shipping.until(50);
@@ -84,7 +84,7 @@ describe('a collector over TCP', () => {
     expect(shipping.sink.figures()).toMatchObject({ reconnects_total: 1, replayed_total: 50 });
   });
 
-  it('gets the window again although state.db refused its positions at first', async () => {
+  it('a TCP collector gets the window again although state.db rejected its positions at first', async () => {
     const server = await collector();
     const make = () => tcp([server.target], { replay_window: { age: '0s' } });
     const shipping = new Shipping(make(), events(1, 60));
@@ -118,7 +118,7 @@ describe('a collector over TCP', () => {
     expect(shipping.cursor).toBe(0);
   });
 
-  it('that closes idle connections over and over gets the window once, and no errors are made of it', async () => {
+  it('a TCP collector that repeatedly closes idle connections gets the window once, without errors', async () => {
     const server = await collector();
     const shipping = new Shipping(tcp([server.target], { replay_window: { age: '0s' } }), events(1, 50));
     await shipping.until(50);
@@ -132,7 +132,7 @@ describe('a collector over TCP', () => {
     expect(shipping.errors).toHaveLength(1);
   });
 
-  it('that closes with events unread gets the window again each time', async () => {
+  it('a TCP collector that closes with unread events gets the window again each time', async () => {
     // Half-closed, so that the kernel does not reset: only the send queue tells.
     const server = await listen((socket) => socket.pause(), 0, { pauseOnConnect: true, allowHalfOpen: true });
     running.push(server);
@@ -158,7 +158,7 @@ describe('a collector over TCP', () => {
     }
   });
 
-  it('gets nothing twice after an orderly stop, and all of the window after a crash', async () => {
+  it('a TCP collector gets nothing twice after an orderly stop, and the whole window after a crash', async () => {
     const server = await collector();
     const make = () => tcp([server.target], { replay_window: { age: '0s' } });
     const shipping = new Shipping(make(), events(1, 30));
@@ -173,7 +173,7 @@ describe('a collector over TCP', () => {
     expect(server.got).toEqual([lines(1, 10), lines(11, 20), lines(1, 30)]);
   });
 
-  it('has retention keep the window, also in a process that has not reached it yet, and nothing after an orderly stop', async () => {
+  it('a TCP sink makes retention keep its window, even before connecting, and nothing after an orderly stop', async () => {
     const server = await collector();
     const make = () => tcp([server.target], { replay_window: { age: '3s' } });
     const shipping = new Shipping(make(), events(1, 30));

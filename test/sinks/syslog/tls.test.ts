@@ -66,7 +66,7 @@ function sinkFor(port: number, config: Record<string, unknown>, host = 'localhos
 
 describe.skipIf(!openssl)('TLS', () => {
   it.each(['localhost', '127.0.0.1'])(
-    'to %s: certificate and name are checked, events arrive',
+    'TLS to %s: certificate and name are checked, events arrive',
     async (host) => {
       const { got, port } = await collector('good');
       const sink = sinkFor(port, { ca: authority.cert }, host);
@@ -84,13 +84,13 @@ describe.skipIf(!openssl)('TLS', () => {
     ['has expired', 'expired', /has expired \(CERT_HAS_EXPIRED\)\. Renew/],
     ['is for another name', 'other', /for another name \(DNS:siem\.example\.net\), not for localhost/],
     ['is signed by a stranger', 'stranger', /not signed by an authority this host knows.*tls\.ca/],
-  ])('refuses a certificate that %s, and sends nothing', async (_, identity, message) => {
+  ])('TLS rejects a certificate that %s, and sends nothing', async (_, identity, message) => {
     const { got, port } = await collector(identity);
     await expect(sinkFor(port, { ca: authority.cert }).open(null)).rejects.toThrow(message);
     expect(got).toEqual([]);
   });
 
-  it('explains how a certificate has to list an address that it has as a DNS name', async () => {
+  it('the TLS error explains how a certificate must list an address that it has as a DNS name', async () => {
     ids.dns = authority.issue('dns', 'DNS:127.0.0.1');
     const { got, port } = await collector('dns');
     await expect(sinkFor(port, { ca: authority.cert }, '127.0.0.1').open(null)).rejects.toThrow(
@@ -99,7 +99,7 @@ describe.skipIf(!openssl)('TLS', () => {
     expect(got).toEqual([]);
   });
 
-  it('names the authority in between that a collector did not send, and takes the full chain', async () => {
+  it('the TLS error names a missing intermediate authority, and the full chain is accepted', async () => {
     const between = new Authority(authority);
     const leaf = between.issue('leaf', HERE);
     ids.leaf = leaf;
@@ -116,12 +116,12 @@ describe.skipIf(!openssl)('TLS', () => {
     between.remove();
   });
 
-  it('does not trust a private authority unless configured', async () => {
+  it('TLS does not trust a private authority unless configured', async () => {
     const { port } = await collector('good');
     await expect(sinkFor(port, {}).open(null)).rejects.toThrow(/not signed by an authority/);
   });
 
-  it('checks the name of server_name', async () => {
+  it('TLS checks the name in server_name', async () => {
     const { port } = await collector('other');
     await sinkFor(port, { ca: authority.cert, server_name: 'siem.example.net' }).open(null);
     await expect(
@@ -130,7 +130,7 @@ describe.skipIf(!openssl)('TLS', () => {
   });
 
   it.each(['good', 'expired', 'other', 'stranger'])(
-    'trusts a pinned certificate for itself: %s',
+    'TLS trusts a pinned certificate: %s',
     async (identity) => {
       const { got, port } = await collector(identity);
       const sink = sinkFor(port, {
@@ -142,7 +142,7 @@ describe.skipIf(!openssl)('TLS', () => {
     },
   );
 
-  it('with a fingerprint and a ca wants both', async () => {
+  it('TLS with a fingerprint and a ca requires both', async () => {
     const good = await collector('good');
     const fingerprint = ids.good?.fingerprint ?? '';
     await sinkFor(good.port, { ca: authority.cert, fingerprint }).open(null);
@@ -155,7 +155,7 @@ describe.skipIf(!openssl)('TLS', () => {
     );
   });
 
-  it('shows a client certificate where the collector wants one', async () => {
+  it('TLS presents a client certificate if the collector requests one', async () => {
     const { got, port } = await collector('good', {
       requestCert: true,
       rejectUnauthorized: true,
@@ -175,7 +175,7 @@ describe.skipIf(!openssl)('TLS', () => {
     );
   });
 
-  it('speaks nothing older than TLS 1.2 or min_version', async () => {
+  it('TLS uses no version older than 1.2 or min_version', async () => {
     const old = await collector('good', {
       maxVersion: 'TLSv1.1',
       minVersion: 'TLSv1',
@@ -191,7 +191,7 @@ describe.skipIf(!openssl)('TLS', () => {
     );
   });
 
-  it('reports a port that does not speak TLS, and a missing file', async () => {
+  it('a port without TLS and a missing file are reported', async () => {
     const plain = await listen((socket) => socket.write('220 hello\r\n'));
     running.push(plain);
     await expect(sinkFor(plain.port, { ca: authority.cert }).open(null)).rejects.toThrow(
@@ -207,7 +207,7 @@ describe.skipIf(!openssl)('TLS', () => {
 });
 
 describe.skipIf(!openssl)('check', () => {
-  it('reports until when certificates are valid', async () => {
+  it('check reports how long certificates are valid', async () => {
     const { port } = await collector('good');
     const findings = await sinkFor(port, {
       ca: authority.cert,
@@ -221,7 +221,7 @@ describe.skipIf(!openssl)('check', () => {
     ]);
   });
 
-  it('warns of a certificate that expires soon', async () => {
+  it('check warns of a certificate that expires soon', async () => {
     const { port } = await collector('soon');
     const findings = await sinkFor(port, { ca: authority.cert }).check();
     expect(findings).toContainEqual({
@@ -231,7 +231,7 @@ describe.skipIf(!openssl)('check', () => {
     });
   });
 
-  it('shows a certificate that it does not accept, and how to pin it', async () => {
+  it('check shows a rejected certificate and how to pin it', async () => {
     const { port } = await collector('stranger');
     const findings = await sinkFor(port, { ca: authority.cert }).check();
     expect(findings).toEqual([
@@ -250,7 +250,7 @@ describe.skipIf(!openssl)('check', () => {
     ]);
   });
 
-  it('finds a client certificate missing, though the handshake went well', async () => {
+  it('check finds a missing client certificate even after a successful handshake', async () => {
     const { port } = await collector('good', {
       requestCert: true,
       rejectUnauthorized: true,
