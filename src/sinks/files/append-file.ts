@@ -14,7 +14,7 @@ export interface Written {
   readonly lines: number;
   /** Why that is not all; null if it is. */
   readonly error: unknown;
-  /** True if part of a line is behind them and could not be truncated. */
+  /** True if a partial line follows them that could not be truncated. */
   readonly torn: boolean;
 }
 

@@ -26,7 +26,7 @@
  * A file shorter than `durable` was cut by hand (or by a disk that lies): read from `begin`, the cursors go back as well.
  * A file that is gone was removed by hand, for its name was durable: the cursors stay. No saved position: state.db was lost, and the
  * last lines of the files say where to resume (planRebuild). After an fdatasync that failed the pages may read well and never
- * reach the medium (the kernel says so once): what stands behind `durable` is cut off and written again.
+ * reach the medium (the kernel says so once): everything after `durable` is truncated and written again.
  *
  * RUNNING. Before each batch the path is compared with the open file (device, inode, length): removed, moved or edited by
  * another program → a new file. A write that stops half-way is cut back to its last complete line, which stays delivered.
@@ -94,7 +94,7 @@ export class Appender {
     return this.progress.size;
   }
 
-  /** Bytes that a loss of power may take. */
+  /** Bytes that a power loss may undo. */
   get undurable(): number {
     return this.progress.undurable;
   }

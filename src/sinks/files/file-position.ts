@@ -13,7 +13,7 @@ export interface Point {
   readonly positions: Positions;
 }
 
-/** Rows found behind a saved place of which shipping has not yet shown that it took them over. */
+/** Rows found after a saved place that shipping has not confirmed yet. */
 export interface RecoveredGroup {
   readonly source: SourceName;
   readonly timeline: number;
@@ -27,7 +27,7 @@ export interface FilePosition {
   readonly file: number;
   /** When that file was begun, milliseconds since the epoch. */
   readonly since: number;
-  /** Its beginning (behind a header line, if it has one). */
+  /** Its beginning (after a header line, if there is one). */
   readonly begin: Point;
   /** Up to here it is known to be on the medium. */
   readonly durable: Point;
@@ -137,12 +137,12 @@ export class WriteProgress {
     return this.end.offset === this.begin.offset;
   }
 
-  /** Bytes that a loss of power may take. */
+  /** Bytes that a power loss may undo. */
   get undurable(): number {
     return this.end.offset - this.durable.offset;
   }
 
-  /** As of a recovery. Nothing behind `begin` counts as durable. */
+  /** The position after a recovery. Nothing after `begin` counts as durable. */
   resume(begin: Point, end: Point): void {
     this.begin = begin;
     this.durable = begin;
@@ -183,7 +183,7 @@ export class WriteProgress {
     this.found = confirm(this.found, source, timeline, upTo);
   }
 
-  /** Call it before an fdatasync, and what it returns after: what was written meanwhile is not counted. */
+  /** Call this before an fdatasync, and the returned function after it: writes in between do not count. */
   syncing(): () => void {
     const point = this.end;
     return () => {

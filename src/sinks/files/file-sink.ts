@@ -127,7 +127,7 @@ class FileSink implements MessageSink {
     return this.pruneDue || this.paused ? SYNC_PERIOD_MS : this.appender.tickPeriod();
   }
 
-  /** What a loss of power may still take. */
+  /** What a power loss may still undo. */
   undelivered(saved: string | null): ResumePosition[] {
     const note = saved === null ? null : parseFilePosition(saved);
     if (note === null) return [];

@@ -2,7 +2,7 @@
 export interface LogFile {
   readonly number: number;
   readonly size: number;
-  /** Where its first event begins, behind a header line. */
+  /** The offset of its first event, after a header line. */
   readonly start: number;
   /** When it was begun, milliseconds since the epoch. */
   readonly since: number;

@@ -101,7 +101,7 @@ export class NumberedFiles implements LogFileSet {
     return true;
   }
 
-  /** Numbers in use, whatever it is that has the name. */
+  /** Numbers in use, by entries of any type. */
   private numbers(): number[] {
     return this.disk
       .names(this.location.directory)

@@ -4,7 +4,7 @@ import { type FilePosition, type Point, type RecoveredGroup, RecoveredRows } fro
 import type { LogFile } from './log-file-set.js';
 import type { Line, LinePosition } from './read-lines.js';
 
-/** Everything behind `at` is cut off. */
+/** Everything after `at` is truncated. */
 export interface Cut {
   readonly number: number;
   readonly at: number;
@@ -32,7 +32,7 @@ export interface RecoveryPlan {
 
 /** What recovery asks of a file. */
 export interface RecoveredContents {
-  /** True if a line may begin at this offset: a newline stands before it. */
+  /** True if a line may begin at this offset: a newline precedes it. */
   beginsLine(file: LogFile, offset: number): boolean;
   /** The valid lines from an offset on, up to the first invalid one. */
   linesFrom(file: LogFile, offset: number): Iterable<Line>;
@@ -42,7 +42,7 @@ export interface RecoveredContents {
  * Compares the files with the saved position.
  *
  * @param files ascending by number
- * @param distrust true if an fdatasync failed: nothing behind the durable point counts, whatever can be read there
+ * @param distrust true if an fdatasync failed: nothing after the durable point counts, even if it can be read
  */
 export function planRecovery(
   note: FilePosition,
@@ -194,7 +194,7 @@ export function planRebuild(
   };
 }
 
-/** The position of a sink that saves none: behind the last line of the newest file. The sink reads the lines itself. */
+/** The position of a sink that saves none: after the last line of the newest file. The sink reads the lines itself. */
 export function planEnd(
   files: readonly LogFile[],
   linesBefore: (file: LogFile) => Iterable<Line | null>,

@@ -17,7 +17,7 @@ export interface FileRepairOptions {
   readonly parse: ParseLine;
   readonly disk: Disk;
   readonly log: Logger;
-  /** No position and no cursor is saved: files continue behind their last line, and `Appender.backwards` reads what they hold. */
+  /** No position and no cursor is saved: files continue after their last line, and `Appender.backwards` reads their content. */
   readonly stateless?: boolean;
 }
 
@@ -25,7 +25,7 @@ export interface FileRepairOptions {
 export class FileRepair {
   constructor(private readonly options: FileRepairOptions) {}
 
-  /** @param distrust true if nothing behind the durable point counts */
+  /** @param distrust true if nothing after the durable point counts */
   plan(note: FilePosition | null, files: readonly LogFile[], distrust: boolean): RecoveryPlan {
     if (note !== null) {
       const contents = {

@@ -1,14 +1,14 @@
 /**
- * Which failures stand in the pair: what makes each of them stand there once.
+ * The failures in fail2ban's pair of files, so that each is written once.
  *
- * There is no cursor. A failure is fresh for 50 s, so whoever starts anew (a kill, another history behind the path) meets at most
- * the failures of the last 50 s again, and all of those that were written stand in the pair. Each is known by (source, row id, time, address),
- * the address as the line shows it. A row that a restored database has at the same id with another time is another failure: that database
- * is another history, and so is the row's if the highest id has fallen (`idsReused`). Of one history a row of Postern's is one failure, whatever its time and address are by now: it may have been edited
- * just before a death, when nobody had recorded that yet.
+ * There is no cursor. A failure is fresh for 50 s, so a restart (a kill, another history behind the path) meets at most the failures of
+ * the last 50 s again, and all written ones are in the pair. Each is identified by (source, row id, time, address), with the address as
+ * in the line. If a restored database has a row with the same id and another time, it is another failure: that database is another
+ * history, and so is the row's if the highest id has fallen (`idsReused`). Within one history a row of Postern's is one failure,
+ * whatever its current time and address: it may have been edited just before a crash, before the edit was recorded.
  *
- * An edited row comes as a revision, a row of the daemon's own table. It is written if its original was not, and then stands for the original
- * and for each later revision; a revision that was not written is remembered as what its original looks like now.
+ * An edited row arrives as a revision, a row of the daemon's own table. It is written if its original was not, and then represents the
+ * original and each later revision. A revision that was not written is remembered as the current form of its original.
  */
 import type { SourceName } from '../../audit/event.js';
 import { OLDEST_MS } from './ban-eligibility.js';
@@ -17,8 +17,8 @@ import { OLDEST_MS } from './ban-eligibility.js';
 const KEPT_MS = OLDEST_MS + 10_000;
 const PRUNE_MS = 10_000;
 /**
- * Lines older than that behind each other, read from the end, have nothing fresh before them: lines are written within 50 s of their time, so only a clock
- * that was set back and forth could put one there.
+ * Reading from the end stops after this many older lines in a row. Lines are written within 50 s of their time, so only a clock that was
+ * set back and forth could put a fresh one before them.
  */
 const OLD_IN_A_ROW = 5_000;
 

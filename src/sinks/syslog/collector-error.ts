@@ -109,7 +109,7 @@ export function collectorError(target: string, error: unknown): AuditdError {
   return sinkFailed(`${target}: ${what}${word}`, next, error);
 }
 
-/** @param next the next step; null if the sink retries and nobody has to do anything */
+/** @param next the next step; null if the sink retries and no action is needed */
 export function sinkFailed(what: string, next: string | null, cause?: unknown): AuditdError {
   return new AuditdError('SINK_FAILED', what, cause === undefined ? { next } : { next, cause });
 }

@@ -32,7 +32,7 @@ export interface ConnectedSinkOptions {
 /** What there is of a connection. */
 type Connection =
   | { readonly state: 'up'; readonly session: CollectorSession; readonly index: number; countedUntil: number }
-  /** There is none, and nothing is lost if one is opened between batches. */
+  /** There is no connection, and nothing is lost if one is opened between batches. */
   | { readonly state: 'down' }
   /** The connection broke, or what went over it may be lost: shipping has to call `open`. */
   | { readonly state: 'broken'; readonly error: AuditdError };

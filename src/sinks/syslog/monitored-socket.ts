@@ -26,7 +26,7 @@ export interface MonitoredSocketOptions {
   readonly target: string;
   /** Null for a unix socket, whose other end can't vanish without a word. */
   readonly ends: Ends | null;
-  /** What the other side sends; ignored if left out. */
+  /** Receives data from the other side; omitted: the data is ignored. */
   readonly onData?: (data: Buffer) => void;
 }
 

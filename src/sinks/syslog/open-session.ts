@@ -10,7 +10,7 @@ import { startTls } from './tls.js';
 export type TransportConfig = Pick<SyslogSinkConfig, 'transport' | 'framing' | 'tls' | 'window'>;
 
 /**
- * Connects to one target, shakes hands where TLS is asked for, opens the session where RELP is.
+ * Connects to one target, with a TLS handshake and a RELP session if configured.
  * @throws AuditdError with what the collector did and the next step
  */
 export async function openSession(

@@ -59,7 +59,7 @@ export class RelpParser {
   }
 }
 
-/** Offset behind the frame that begins at `start`; null if it is not complete. */
+/** Offset after the frame that begins at `start`; null if it is incomplete. */
 function parseFrame(buffer: Buffer, start: number, onFrame: (frame: RelpFrame) => void): number | null {
   const txnr = parseNumber(buffer, start);
   if (txnr === null) return null;
@@ -78,7 +78,7 @@ function parseFrame(buffer: Buffer, start: number, onFrame: (frame: RelpFrame) =
   return end + 1;
 }
 
-/** A number and the offset of the byte behind it; null if that byte has not arrived yet. */
+/** A number and the offset of the byte after it; null if that byte has not arrived yet. */
 function parseNumber(buffer: Buffer, start: number): { value: number; end: number } | null {
   let value = 0;
   let at = start;

@@ -47,7 +47,7 @@ interface InFlightBatch {
   readonly sent: Transaction[];
   /** The first so many are answered. */
   prefix: number;
-  /** The first so many are saved as answered: after a crash the rows behind them are sent again. */
+  /** The number of events saved as answered: after a crash the rows after them are sent again. */
   reported: number;
   readonly report: (prefix: number) => boolean;
   onAnswer: () => void;

@@ -37,7 +37,7 @@ function syslogDeliveryClass(transport: SyslogSinkConfig['transport']): Delivery
 /**
  * The sink that sends events to a syslog collector.
  *
- * @param formatter makes the message of an event; as the configuration says if left out
+ * @param formatter formats an event; omitted: as configured
  * @throws AuditdError `CONFIG_INVALID` where no message can be made as configured
  */
 export function createSyslogSink(

@@ -95,7 +95,7 @@ export async function startTls(
   return { socket, protocol, certificate, refused: refusal(socket, certificate, config, name, target) };
 }
 
-/** The certificate that the collector showed. Closes both sockets if there is none, or no handshake. */
+/** The certificate that the collector presented. Closes both sockets if there is none, or no handshake. */
 function handshake(
   raw: Socket,
   socket: tls.TLSSocket,

@@ -28,7 +28,7 @@ export interface Datagrams {
 /** All addresses of a name, in the order in which they are to be tried. */
 export type Resolve = (host: string) => Promise<string[]>;
 
-/** So long the answer of a host takes that nobody listens there; on this one it is there at once. */
+/** How long to wait for a remote host's answer that it has no listener; on this host it is immediate. */
 const ANSWER_MS = 250;
 
 export interface UdpTarget {
@@ -46,7 +46,7 @@ export interface UdpTarget {
  * good is tried first the next time. Silence of another host does not prove that the collector is there (a firewall may drop it all): once
  * an address was good, one that refuses is a collector that restarts, and is waited for.
  *
- * @param isHere whether an address is this host's, which answers at once where nobody listens
+ * @param isHere whether an address is this host's, which answers at once if there is no listener
  */
 export function createUdp(
   resolve: Resolve = addressesOf,
