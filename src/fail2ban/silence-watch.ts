@@ -60,7 +60,7 @@ export class SilenceWatch {
     this.task?.close();
   }
 
-  /** Receives each event that was read. The last withheld event of a reason is shown with that reason. */
+  /** Receives events as they are read, of more than 1,000 at once the newest. The last withheld event of a reason is shown with that reason. */
   observe(events: readonly AuditEvent[]): void {
     for (const event of events) {
       if (event.action !== 'auth.login_failure' || event.source !== 'postern') continue;
