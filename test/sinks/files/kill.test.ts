@@ -61,6 +61,7 @@ it(`each row is written once and in order over ${ROUNDS} kill -9 under load, wit
   for (let round = 0; round < ROUNDS; round++) {
     const writer = await start(dist);
     await sleep(Math.random() * 60);
+    if (writer.exitCode !== null) throw new Error(`the writer ended by itself with ${writer.exitCode}`);
     writer.kill('SIGKILL');
     await once(writer, 'close');
   }
