@@ -131,6 +131,11 @@ export class EditWatch {
     return newest;
   }
 
+  /** Rows of a backlog were left out, and its end has not been reached. */
+  get inBacklog(): boolean {
+    return this.skips;
+  }
+
   private readNewest(mark: HighWaterMark): readonly AuditEvent[] | null {
     const request = { mark, after: 0, before: mark.id + 1, maxRows: CONTENT_ROWS, maxBytes: CONTENT_BYTES };
     const found = tryToRead(this.options.source, request);

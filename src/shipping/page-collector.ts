@@ -47,7 +47,7 @@ export interface CollectedRows {
   readonly versions: ReadonlySet<number>;
   /** All rows as events; null if not requested. */
   readonly events: readonly AuditEvent[] | null;
-  /** All rows as events, if there are at most 1,000; otherwise empty. */
+  /** All rows as events, if there are at most 1,000 and no backlog comes before them; otherwise empty. */
   readonly newest: readonly AuditEvent[];
   readonly messages: ReadonlyMap<string, Messages>;
   readonly memories: readonly MessageMemory[];
@@ -75,6 +75,8 @@ export interface CollectorOptions {
   readonly lowestRecent: number;
   /** Receives the new rows. */
   readonly run: FingerprintRun;
+  /** Rows of the page before were left out, and more follow: few of this page are remembered, however short it is. */
+  readonly inBacklog: boolean;
   /** Keeps every event, even if no sink takes events. */
   readonly keepsEvents: boolean;
   /** Creates no messages yet: rows may have to be replaced by their original values. */
@@ -155,8 +157,8 @@ export class PageCollector implements RowConsumer {
   }
 
   private note(events: readonly AuditEvent[]): void {
-    const { mark, lowestRecent, run } = this.options;
-    const isBacklog = this.length > BACKLOG_ROWS;
+    const { mark, lowestRecent, run, inBacklog } = this.options;
+    const isBacklog = inBacklog || this.length > BACKLOG_ROWS;
     if (isBacklog) {
       this.recent = [];
       this.newest = [];

@@ -1,5 +1,5 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
-import { MemoryPool, type MessageMemory, type Messages } from '../sinks/messages.js';
+import type { MemoryPool, MessageMemory, Messages } from '../sinks/messages.js';
 import type { CollectedRows, SinkInput } from './page-collector.js';
 
 /**
@@ -57,7 +57,7 @@ export class SharedPages {
   /** Dropped pages on which a loop is still working. */
   private readonly leaving = new Set<Shared>();
 
-  constructor(readonly pool = new MemoryPool()) {}
+  constructor(private readonly pool: MemoryPool) {}
 
   /** The highest id of the newest page; null if there is none. */
   get upTo(): number | null {

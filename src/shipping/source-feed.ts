@@ -250,12 +250,12 @@ export class Feed {
     encodesLater: boolean,
   ): PageCollector {
     const { state, isWatched } = this.options;
-    const recent = this.edits === null ? [] : state.recent.of(this.name, timeline);
     return new PageCollector({
       inputs,
       mark,
-      lowestRecent: recent[0]?.id ?? Number.POSITIVE_INFINITY,
+      lowestRecent: state.recent.of(this.name, timeline)[0]?.id ?? Number.POSITIVE_INFINITY,
       run,
+      inBacklog: this.edits?.inBacklog === true,
       keepsEvents: isWatched?.() === true,
       encodesLater,
       pool: this.pool,
