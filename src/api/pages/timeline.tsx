@@ -123,7 +123,12 @@ interface BarsProps {
 }
 
 function Bars({ bars, step, top, words }: BarsProps) {
-  const scaled = (number: number) => (number === 0 ? 0 : Math.max(1.5, (number / top) * HEIGHT));
+  const columnOf = (kind: 'all' | 'failed', at: number, count: number) => {
+    const height = Math.max(1.5, (count / top) * HEIGHT);
+    return (
+      <rect class={kind} x={at * WIDTH + GAP / 2} y={HEIGHT - height} width={WIDTH - GAP} height={height} />
+    );
+  };
   return (
     <svg
       viewBox={`0 0 ${bars.length * WIDTH} ${HEIGHT}`}
@@ -137,22 +142,8 @@ function Bars({ bars, step, top, words }: BarsProps) {
           <g>
             <title>{`${label(bar.time, step)}: ${countText(bar.count, 'event')}, ${countText(bar.failedLogins, 'failed login')}`}</title>
             <rect class="hit" x={at * WIDTH} y={0} width={WIDTH} height={HEIGHT} />
-            <rect
-              class="all"
-              x={at * WIDTH + GAP / 2}
-              y={HEIGHT - scaled(bar.count)}
-              width={WIDTH - GAP}
-              height={scaled(bar.count)}
-            />
-            {bar.failedLogins === 0 ? null : (
-              <rect
-                class="failed"
-                x={at * WIDTH + GAP / 2}
-                y={HEIGHT - scaled(bar.failedLogins)}
-                width={WIDTH - GAP}
-                height={scaled(bar.failedLogins)}
-              />
-            )}
+            {columnOf('all', at, bar.count)}
+            {bar.failedLogins === 0 ? null : columnOf('failed', at, bar.failedLogins)}
           </g>
         ),
       )}
