@@ -3,8 +3,8 @@
  *
  * Rows are converted to bytes while they are young, a few at a time, as they are read (shipping/page-collector.ts). The bytes wait for the
  * sinks outside V8's heap, with the place of each event. The garbage collector would move and mark waiting event objects again and again:
- * 1,000,000 rows into the audit file took 13.2 µs a row and 229 MB that way, and
- * 11.0 µs and 144 MB this way, the start included (Node 20, semi-space 4 MB, in turns on one machine).
+ * 1,000,000 rows into the audit file took 13.4 to 15.9 µs a row and 215 MB that way, and 10.8 µs and 145 MB this way, the start included
+ * (Node 20, semi-space 4 MB, in turns on one machine).
  */
 import type { AuditEvent } from '../audit/event.js';
 import { formatted } from '../formats/format-fallback.js';
