@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MB, percentile, Rig, usage } from './bench-fixture.js';
 import { fill } from './query.js';
 
-const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
-const PORT = Number(process.env.BENCH_PORT ?? 28_181);
+export const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
+export const PORT = Number(process.env.BENCH_PORT ?? 28_181);
 const SECONDS = 10;
 const CLIENTS = 8;
 const COMMITS = 300;
@@ -27,8 +27,12 @@ export async function api(): Promise<void> {
   try {
     fill(db);
     const pid = await rig.start();
-    const token = await makeToken(rig);
-    for (let tries = 0; (await get(token, '/api/audit-log?limit=1').catch(() => null)) === null; tries++) {
+    const token = await tokenOf(rig);
+    for (
+      let tries = 0;
+      (await requestAll(token, '/api/audit-log?limit=1').catch(() => null)) === null;
+      tries++
+    ) {
       if (tries > 100) throw new Error('the API does not answer');
       await sleep(50);
     }
@@ -61,7 +65,7 @@ export async function api(): Promise<void> {
       const look = setInterval(() => {
         rss = Math.max(rss, usage(pid).rss);
       }, 100);
-      const { first, length } = await get(token, `/api/audit-log?limit=0&format=${format}`, begin);
+      const { first, length } = await requestAll(token, `/api/audit-log?limit=0&format=${format}`, begin);
       clearInterval(look);
       bytes = length;
       const took = (performance.now() - begin) / 1_000;
@@ -72,7 +76,7 @@ export async function api(): Promise<void> {
     }
     let going = true;
     const exporting = (async () => {
-      while (going) await get(token, '/api/audit-log?limit=0&format=ndjson').catch(() => null);
+      while (going) await requestAll(token, '/api/audit-log?limit=0&format=ndjson').catch(() => null);
     })();
     await sleep(500);
     await ship('while everything is exported');
@@ -128,7 +132,7 @@ function load(token: string, path: string): () => Promise<number[] & { elapsed: 
   const clients = Array.from({ length: CLIENTS }, async () => {
     while (going) {
       const before = performance.now();
-      await get(token, path, before, agent);
+      await requestAll(token, path, before, agent);
       times.push(performance.now() - before);
     }
   });
@@ -141,7 +145,8 @@ function load(token: string, path: string): () => Promise<number[] & { elapsed: 
   };
 }
 
-function get(
+/** Reads the whole answer of the API. `first`: milliseconds to its first byte; `length`: bytes. */
+export function requestAll(
   token: string,
   path: string,
   begin = performance.now(),
@@ -173,7 +178,8 @@ function get(
   });
 }
 
-function makeToken(rig: Rig): Promise<string> {
+/** A new token that may read. */
+export function tokenOf(rig: Rig): Promise<string> {
   return new Promise((done, fail) => {
     const body = JSON.stringify({ name: 'bench', scope: 'read' });
     const headers = { 'content-type': 'application/json', 'content-length': String(body.length) };

@@ -1,6 +1,6 @@
-import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MB, Rig, usage } from './bench-fixture.js';
+import { bareNode, cpuOf, MB, Rig, usage } from './bench-fixture.js';
+import { addFigure } from './figures.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
 
@@ -10,16 +10,12 @@ export async function backlog(): Promise<void> {
   try {
     fill(rig, ROWS);
     const peerStart = performance.now();
-    execFileSync('sqlite3', ['-json', rig.database, 'SELECT * FROM audit_log ORDER BY id'], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
+    const dump = cpuOf('sqlite3', ['-json', rig.database, 'SELECT * FROM audit_log ORDER BY id']);
     const peer = ROWS / ((performance.now() - peerStart) / 1_000);
     const start = performance.now();
     const pid = await rig.start();
-    const rss: number[] = [];
     for (;;) {
       const status = await rig.status();
-      rss.push(usage(pid).rss);
       const behind = Object.values(status?.sinks ?? {}).some(
         ({ cursors, looks }) => looks === undefined && (cursors.postern?.id ?? 0) < ROWS,
       );
@@ -27,18 +23,34 @@ export async function backlog(): Promise<void> {
       if (performance.now() - start > 300_000) throw new Error('not done within 300 s');
       await sleep(100);
     }
-    const seconds = (performance.now() - start) / 1_000;
-    const { cpu } = usage(pid);
-    const rate = ROWS / seconds;
-    const early = rss.slice(0, Math.ceil(rss.length / 4));
-    console.log(
-      `backlog: ${ROWS} rows into both files in ${seconds.toFixed(1)} s = ${Math.round(rate)} rows/s ` +
-        `(process start included), ${cpu.toFixed(1)} s CPU, RSS ${(Math.max(...early) / MB).toFixed(0)} MB in the first quarter, ` +
-        `${(Math.max(...rss) / MB).toFixed(0)} MB at most`,
-    );
-    console.log(
-      `  sqlite3 -json to /dev/null (peer): ${Math.round(peer)} rows/s; ratio ${(rate / peer).toFixed(2)}`,
-    );
+    const rate = ROWS / ((performance.now() - start) / 1_000);
+    const { cpu, peak } = usage(pid);
+    const bare = await bareNode(1);
+    const rows = `backlog of ${ROWS.toLocaleString('en')} rows`;
+    const dumped = 'sqlite3 -json to /dev/null';
+    addFigure({
+      name: `${rows} into the audit file: CPU a row, start included`,
+      value: (cpu / ROWS) * 1e6,
+      unit: 'µs',
+      goal: { atMost: 8.5 },
+      peer: { name: dumped, value: (dump / ROWS) * 1e6 },
+      bench: 'backlog',
+    });
+    addFigure({
+      name: `${rows} into the audit file, start included`,
+      value: rate,
+      unit: 'rows/s',
+      peer: { name: dumped, value: peer },
+      bench: 'backlog',
+    });
+    addFigure({
+      name: `${rows}: RSS at most`,
+      value: peak / MB,
+      unit: 'MB',
+      goal: { atMost: 100 },
+      peer: { name: 'Node.js with a timer', value: bare.rss / MB },
+      bench: 'backlog',
+    });
   } finally {
     await rig.close();
   }

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,9 @@ import { createAuditTable, createRecorder } from 'postern-auditd/recorder';
 import Database from '#sqlite';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
+
+/** An environment without inherited variables: NODE_EXTRA_CA_CERTS alone costs each start 80 ms of CPU and 2 MB. */
+export const ENV = { PATH: process.env.PATH ?? '/usr/bin:/bin', HOME: '/nonexistent' };
 
 /** The Node.js flags of bin/postern-auditd. */
 export const FLAGS = ['--max-semi-space-size=4'];
@@ -73,6 +76,7 @@ api: ${this.api}
       process.execPath,
       [...FLAGS, CLI, 'run', '--config', join(this.directory, 'config.yml')],
       {
+        env: ENV,
         stdio: ['ignore', 'inherit', 'inherit'],
       },
     );
@@ -117,17 +121,47 @@ api: ${this.api}
   }
 }
 
-/** CPU seconds (user and system) and resident bytes of a process, from /proc. */
-export function usage(pid: number): { cpu: number; rss: number } {
+/** CPU seconds (user and system), resident bytes and their highest value so far of a process, from /proc. */
+export function usage(pid: number): { cpu: number; rss: number; peak: number } {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const ticks = Number(fields[11]) + Number(fields[12]);
-  const resident = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
-  return { cpu: ticks / 100, rss: Number(resident) * 1024 };
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const kilobytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0);
+  return { cpu: ticks / 100, rss: kilobytes('VmRSS') * 1_024, peak: kilobytes('VmHWM') * 1_024 };
 }
 
 export function percentile(sorted: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
+/** User and system CPU of a command and its children, in seconds. bash's `time` shows them to the millisecond. The output is thrown away. */
+export function cpuOf(command: string, args: readonly string[]): number {
+  const script = 'TIMEFORMAT="%3U %3S"; time "$@" >/dev/null 2>/dev/null';
+  const { stderr } = spawnSync('bash', ['-c', script, 'bash', command, ...args], {
+    env: ENV,
+    encoding: 'utf8',
+  });
+  const [user = Number.NaN, system = Number.NaN] = stderr.trim().split(' ').map(Number);
+  return user + system;
+}
+
+/** What Node.js needs at least: resident bytes, and CPU in milliseconds a second, of a process with one timer a second. */
+export async function bareNode(seconds: number): Promise<{ rss: number; cpu: number }> {
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1_000)'], {
+    env: ENV,
+    stdio: 'ignore',
+  });
+  try {
+    await sleep(2_000);
+    const before = usage(child.pid ?? 0);
+    await sleep(seconds * 1_000);
+    const after = usage(child.pid ?? 0);
+    return { rss: after.rss, cpu: ((after.cpu - before.cpu) * 1_000) / seconds };
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
 export const MB = 2 ** 20;
+export const GB = 2 ** 30;

@@ -5,7 +5,8 @@ import { request } from 'node:http';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { usage } from './bench-fixture.js';
+import { ENV, MB, usage } from './bench-fixture.js';
+import { addFigure } from './figures.js';
 
 const CLI = resolve(import.meta.dirname, '../../dist/cli.js');
 const CURVE = (process.env.BENCH_SERVERS ?? '10,50,200').split(',').map(Number);
@@ -32,7 +33,7 @@ async function measure(servers: number): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'));
   const children: ChildProcess[] = [];
   const run = (command: string, args: string[]) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(command, args, { env: ENV, stdio: ['ignore', 'pipe', 'ignore'] });
     children.push(child);
     return child;
   };
@@ -116,6 +117,27 @@ fail2ban: { bans: ${directory}/bans/bans.log }
       await once(hub, 'exit');
     }
     const load = loadavg().map((one) => one.toFixed(1));
+    if (servers === Math.max(...CURVE)) {
+      const what = `hub of ${servers} servers with ${RATE} events/s each`;
+      const used = (after: { cpu: number }, before: { cpu: number }) =>
+        ((after.cpu - before.cpu) / took) * 100;
+      addFigure({
+        name: `${what}: CPU`,
+        value: used(hubAfter, hubBefore),
+        unit: '% of a core',
+        peer: { name: 'nats-server', value: used(natsAfter, natsBefore) },
+        bench: 'fleet',
+      });
+      addFigure({
+        name: `${what}: RSS at most`,
+        value: hubAfter.peak / MB,
+        unit: 'MB',
+        peer: { name: 'nats-server', value: natsAfter.peak / MB },
+        bench: 'fleet',
+      });
+      addFigure({ name: `${what}: acknowledged`, value: perSecond, unit: 'events/s', bench: 'fleet' });
+      addFigure({ name: `${what}: highest lag`, value: lag / perSecond, unit: 's', bench: 'fleet' });
+    }
     console.log(
       `fleet ${servers} servers x ${RATE}/s: ${Math.round(perSecond).toLocaleString('en')} events/s acknowledged; lag at most ` +
         `${lag.toLocaleString('en')} events (${(lag / perSecond).toFixed(1)} s), the rest ${drained.toFixed(1)} s after the last; CPU of a core: ` +

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
   copyFileSync,
@@ -14,15 +14,14 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAuditTable, createRecorder } from 'postern-auditd/recorder';
 import Database from '#sqlite';
-import { MB, percentile, usage } from './bench-fixture.js';
+import { bareNode, cpuOf, ENV, MB, percentile, usage } from './bench-fixture.js';
+import { addFigure, type Figure } from './figures.js';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
 /** V8 runs its first full collection of an idle process within this time. Memory before that is shown too. */
 const SETTLE_SECONDS = Number(process.env.BENCH_SETTLE ?? 150);
 const IDLE_SECONDS = 60;
 const PORT = Number(process.env.BENCH_PORT ?? 28_281);
-/** An environment without inherited variables: NODE_EXTRA_CA_CERTS alone costs each start 80 ms of CPU and 2 MB. */
-const ENV = { PATH: process.env.PATH ?? '/usr/bin:/bin', HOME: '/nonexistent' };
 const COMMANDS = ['status', 'query', 'check'] as const;
 
 /** A build, started like an installation: with bin/postern-auditd and the Node.js in NODE. */
@@ -109,14 +108,6 @@ function fill(database: string): void {
   db.close();
 }
 
-/** User and system CPU of a command and its children, in milliseconds; bash's `time` shows them to the millisecond. */
-function cpuOf(bin: string, args: readonly string[]): number {
-  const script = 'TIMEFORMAT="%3U %3S"; time "$@" >/dev/null 2>/dev/null';
-  const { stderr } = spawnSync('bash', ['-c', script, 'bash', bin, ...args], { env: ENV, encoding: 'utf8' });
-  const [user = Number.NaN, system = Number.NaN] = stderr.trim().split(' ').map(Number);
-  return (user + system) * 1_000;
-}
-
 type Figures = Map<string, number[]>;
 
 function add(figures: Figures, name: string, value: number): void {
@@ -129,7 +120,7 @@ async function measureStart(program: Program, figures: Figures, directory: strin
   add(figures, 'CPU until ready (ms)', daemon.ready.cpu);
   add(figures, 'time until ready (ms)', daemon.ready.elapsed);
   for (const command of COMMANDS)
-    add(figures, `CPU of ${command} (ms)`, cpuOf(program.bin, [command, '--config', daemon.config]));
+    add(figures, `CPU of ${command} (ms)`, cpuOf(program.bin, [command, '--config', daemon.config]) * 1_000);
   await daemon.stop();
   rmSync(directory, { recursive: true, force: true });
 }
@@ -161,7 +152,7 @@ async function measureIdle(programs: readonly Program[], all: Figures[], directo
 
 /**
  * The cost of an idle daemon and of a start, for this build or several in turn (A B A B …), so that before
- * and after come from one run. Prints medians as Markdown.
+ * and after come from one run. With several builds it prints their medians as Markdown; the table has those of the first.
  *
  * @param builds directories with bin/, dist/ and node_modules/; none: this one
  */
@@ -178,11 +169,43 @@ export async function light(builds: readonly string[]): Promise<void> {
       for (const [at, program] of programs.entries())
         await measureStart(program, all[at] ?? new Map(), join(directory, 'start'));
     if (SETTLE_SECONDS > 0) await measureIdle(programs, all, directory);
-    print(programs, all);
-    const bare = Array.from({ length: ROUNDS }, () => cpuOf(process.execPath, ['-e', '0']));
-    console.log(`\nPeer: CPU of \`node -e 0\` ${median(bare).toFixed(0)} ms`);
+    if (programs.length > 1) print(programs, all);
+    await addFigures(all[0] ?? new Map());
   } finally {
     rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Goals of a start are ratios to an older build: they are seen with two builds only. */
+const IDLE_GOALS: Readonly<Record<string, Figure['goal']>> = {
+  'idle RSS, API on (MB)': { atMost: 65 },
+  'idle RSS, API off (MB)': { atMost: 55 },
+  'idle CPU, API on (ms/s)': { atMost: 0.6 },
+  'idle CPU, API off (ms/s)': { atMost: 0.6 },
+};
+
+async function addFigures(measured: Figures): Promise<void> {
+  const start = median(Array.from({ length: ROUNDS }, () => cpuOf(process.execPath, ['-e', '0']) * 1_000));
+  const bare = await bareNode(IDLE_SECONDS);
+  for (const [title, values] of measured) {
+    const [, name = title, unit = ''] = /^(.*) \((.*)\)$/.exec(title) ?? [];
+    const peer =
+      unit === 'MB'
+        ? { name: 'Node.js with a timer', value: bare.rss / MB }
+        : unit === 'ms/s'
+          ? { name: 'Node.js with a timer', value: bare.cpu }
+          : title.startsWith('CPU')
+            ? { name: '`node -e 0`', value: start }
+            : null;
+    const goal = IDLE_GOALS[title];
+    addFigure({
+      name,
+      value: median(values),
+      unit,
+      bench: 'light',
+      ...(goal === undefined ? {} : { goal }),
+      ...(peer === null ? {} : { peer }),
+    });
   }
 }
 

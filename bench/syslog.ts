@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fill } from './backlog.js';
 import { MB, Rig, usage } from './bench-fixture.js';
+import { addFigure } from './figures.js';
 
 const ROWS = Number(process.env.BENCH_ROWS ?? 1_000_000);
 /** Lines written at once, as V8's longest string has 512 MB. */
@@ -31,33 +32,86 @@ export async function syslog(): Promise<void> {
   const rig = new Rig();
   try {
     fill(rig, ROWS);
+    const ours: Sent[] = [];
     for (const transport of ['tcp', 'relp'] as const) {
       const to = await receiver(transport === 'tcp' ? 'receiver.js' : 'relp-receiver.js');
-      await ours(rig, transport, to.port, `${transport.toUpperCase()} to a counting receiver`, to.all);
+      ours.push(
+        await send(rig, transport, to.port, `${transport.toUpperCase()} to a counting receiver`, to.all),
+      );
       to.child.kill();
     }
-    await relpToRsyslog(rig);
-    await rsyslog(rig);
+    const relp = await relpToRsyslog(rig);
+    if (relp !== null) ours.push(relp);
+    const peer = await rsyslog(rig);
+    for (const sent of ours) addFigures(sent, sent === relp ? null : peer);
   } finally {
     await rig.close();
   }
 }
 
+/** What was sent, by us or by the peer. */
+interface Sent {
+  readonly what: string;
+  /** Events a second. */
+  readonly rate: number;
+  /** CPU an event in µs, the start included. */
+  readonly cpu: number;
+  /** Highest resident bytes. */
+  readonly peak: number;
+}
+
+function addFigures({ what, rate, cpu, peak }: Sent, rsyslogs: Sent | null): void {
+  const peer = (value: (sent: Sent) => number) =>
+    rsyslogs === null ? {} : { peer: { name: rsyslogs.what, value: value(rsyslogs) } };
+  const isTcp = what.startsWith('TCP');
+  addFigure({
+    name: `${what}: CPU an event, start included`,
+    value: cpu,
+    unit: 'µs',
+    ...(isTcp ? { goal: { atMost: 9 } } : {}),
+    ...peer((sent) => sent.cpu),
+    bench: 'syslog',
+  });
+  addFigure({
+    name: what,
+    value: rate,
+    unit: 'events/s',
+    ...(what.includes('imrelp') ? { goal: { atLeast: 45_000 } } : {}),
+    ...peer((sent) => sent.rate),
+    bench: 'syslog',
+  });
+  addFigure({
+    name: `${what}: RSS at most`,
+    value: peak / MB,
+    unit: 'MB',
+    goal: { atMost: 100 },
+    ...peer((sent) => sent.peak / MB),
+    bench: 'syslog',
+  });
+}
+
 /** @param all seconds from the first message to the last; default: from the start to the last cursor */
-async function ours(rig: Rig, transport: string, port: number, what: string, all?: Promise<number>) {
+async function send(
+  rig: Rig,
+  transport: string,
+  port: number,
+  what: string,
+  all?: Promise<number>,
+): Promise<Sent> {
   rig.configure(
     `  siem: { type: syslog, transport: ${transport}, targets: ["127.0.0.1:${port}"], start: beginning }`,
   );
   const begin = performance.now();
   const pid = await rig.start();
   const seconds = await (all ?? delivered(rig, begin));
-  const { cpu, rss } = usage(pid);
-  report(
-    `syslog from the table over ${what}`,
-    seconds,
-    `${cpu.toFixed(1)} s CPU with start, RSS ${(rss / MB).toFixed(0)} MB`,
-  );
+  const sent = sentBy(pid, what, seconds);
   await rig.forget();
+  return sent;
+}
+
+function sentBy(pid: number, what: string, seconds: number): Sent {
+  const { cpu, peak } = usage(pid);
+  return { what, rate: ROWS / seconds, cpu: (cpu / ROWS) * 1e6, peak };
 }
 
 async function delivered(rig: Rig, begin: number): Promise<number> {
@@ -69,10 +123,10 @@ async function delivered(rig: Rig, begin: number): Promise<number> {
   }
 }
 
-async function relpToRsyslog(rig: Rig): Promise<void> {
+async function relpToRsyslog(rig: Rig): Promise<Sent | null> {
   if (!existsSync(RSYSLOGD) || !IMRELP.some((path) => existsSync(path))) {
-    console.log('  RELP to rsyslog: rsyslog-relp is not installed');
-    return;
+    console.log('RELP to rsyslog: rsyslog-relp is not installed');
+    return null;
   }
   const port = await freePort();
   const config = join(rig.directory, 'imrelp.conf');
@@ -87,7 +141,7 @@ ruleset(name="in") { action(type="omfile" file="/dev/null" template="RSYSLOG_Sys
   );
   const child = spawn(RSYSLOGD, ['-n', '-iNONE', '-f', config], { stdio: 'ignore' });
   try {
-    await ours(rig, 'relp', port, 'RELP to rsyslog imrelp, direct queue (start included)');
+    return await send(rig, 'relp', port, 'RELP to rsyslog imrelp, direct queue');
   } finally {
     child.kill('SIGKILL');
   }
@@ -101,10 +155,10 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-async function rsyslog(rig: Rig): Promise<void> {
+async function rsyslog(rig: Rig): Promise<Sent | null> {
   if (!existsSync(RSYSLOGD)) {
-    console.log('  rsyslog (peer): not installed');
-    return;
+    console.log('rsyslog (peer): not installed');
+    return null;
   }
   const theirs = await receiver('receiver.js');
   const lines = join(rig.directory, 'lines.log');
@@ -122,24 +176,12 @@ ruleset(name="out") { action(type="omfwd" target="127.0.0.1" port="${theirs.port
   );
   const child = spawn(RSYSLOGD, ['-n', '-iNONE', '-f', config], { stdio: 'ignore' });
   try {
-    const seconds = await theirs.all;
-    const { cpu, rss } = usage(child.pid ?? 0);
-    report(
-      '  rsyslog imfile → omfwd (peer, ready-made lines)',
-      seconds,
-      `${cpu.toFixed(1)} s CPU, RSS ${(rss / MB).toFixed(0)} MB`,
-    );
+    return sentBy(child.pid ?? 0, 'rsyslog imfile → omfwd, ready-made lines', await theirs.all);
   } finally {
     child.kill('SIGKILL');
     theirs.child.kill();
     rmSync(lines, { force: true });
   }
-}
-
-function report(what: string, seconds: number, more: string): void {
-  console.log(
-    `${what}: ${ROWS} events in ${seconds.toFixed(1)} s = ${Math.round(ROWS / seconds)} events/s; ${more}`,
-  );
 }
 
 async function receiver(file: string): Promise<Receiver> {
