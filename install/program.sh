@@ -48,6 +48,8 @@ build_tree() {
   (cd "$destination" && PATH=${node%/*}:$PATH "$npm" ci --omit=dev "${npm_options[@]}")
   native_module "$clone" "$destination" "$node" "$npm"
   rm -rf "$destination/package-lock.json" "$destination/node_modules/.package-lock.json" "$destination/node_modules/.bin"
+  # The code of most packages is in dist. What is left beside these has only served to install them.
+  find "$destination/node_modules" -mindepth 1 -maxdepth 1 ! -name 'better-sqlite3*' ! -name bindings ! -name file-uri-to-path ! -name 'node-unix-socket*' -exec rm -rf {} +
   # Types, source maps and the packages' own tests are half of all files and never run.
   find "$destination/dist" "$destination/node_modules" -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' \) -delete
   for name in test tests docs benchmarks; do rm -rf "$destination"/node_modules/*/"$name" "$destination"/node_modules/@*/*/"$name"; done

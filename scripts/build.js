@@ -5,7 +5,7 @@
 //
 // Names and lines are kept for stack traces and profiles; minifying them saves no more memory (measured). Comments are removed, and characters
 // outside ASCII are escaped: V8 keeps the source, with two bytes per character if it has one of them. `npm run typecheck` checks types.
-import { chmodSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { rolldown } from 'rolldown';
 
@@ -42,7 +42,25 @@ const { output } = await bundle.write({
 });
 await bundle.close();
 
+writeFileSync(join(directory, 'LICENSES.txt'), licences(output));
+
 const written = new Set(output.map(({ fileName }) => fileName));
 for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' }))
   if (/\.(js|map|d\.ts)$/.test(name) && !written.has(name)) rmSync(join(directory, name));
 chmodSync(join(directory, 'cli.js'), 0o755);
+
+/** The licences of all packages whose code is in the bundle: a copy of the code must carry them. */
+function licences(chunks) {
+  const modules = chunks.flatMap(({ moduleIds = [] }) => moduleIds);
+  const roots = modules.flatMap(
+    (file) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(file)?.[0] ?? [],
+  );
+  const packages = [...new Set(roots)].sort((a, b) => a.localeCompare(b, 'en'));
+  const texts = packages.map((package_) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(package_, 'package.json'), 'utf8'));
+    const file = readdirSync(package_).find((entry) => /^licen[cs]e/i.test(entry));
+    const text = file === undefined ? '' : readFileSync(join(package_, file), 'utf8').trim();
+    return `${name} ${version} (${license})\n\n${text}\n`;
+  });
+  return `Packages whose code is in the files of this directory, and their licences.\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`;
+}

@@ -39,3 +39,12 @@ it('a daemon of the bundle loads no API, NATS or syslog at its start', () => {
   expect(found(all.join())).toEqual(Object.keys(MARKS)); // the marks are right
   expect(found(code)).toEqual(['shipping']);
 });
+
+it('the bundle carries the licence of each package whose code it has', () => {
+  const text = readFileSync(join(DIST, 'LICENSES.txt'), 'utf8');
+  const parts = text.split(`\n${'-'.repeat(80)}\n\n`);
+  const names = parts.map((part) => /^(\S+) \d+\.\d+\.\d+ \([^)]+\)\n\n/m.exec(part)?.[1]);
+  for (const name of ['hono', 'pino', 'zod', 'yaml', 'commander', '@nats-io/nats-core'])
+    expect(names).toContain(name);
+  for (const part of parts) expect(part.length).toBeGreaterThan(400);
+});
