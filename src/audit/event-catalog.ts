@@ -30,8 +30,12 @@ export interface EventType {
   readonly severity: Severity;
   /** A sentence without a subject, `Login failed`. */
   readonly title: string;
-  /** ECS 8 categorization fields, values and combinations as ECS allows them. */
-  readonly ecs: { readonly category: readonly string[]; readonly type: readonly string[] };
+  /** ECS categorization fields, values and combinations as ECS allows them. `kind` is `event` if it is left out. */
+  readonly ecs: {
+    readonly kind?: 'alert';
+    readonly category: readonly string[];
+    readonly type: readonly string[];
+  };
   /** OCSF 1.6.0 class and activity ids. */
   readonly ocsf: { readonly classUid: number; readonly activityId: number };
   readonly cef: { readonly signature: string; readonly name: string };

@@ -66,10 +66,8 @@ const minimalOcsf: readonly MemberPath[] = [
   ['device', 'hostname'],
 ];
 
-function formatEcsBody(event: AuditEvent, { truncated }: BodyOptions): string {
-  const line = formatEcs(event);
-  // `postern` is the last member of the line, and never empty.
-  return printableJson(truncated ? `${line.slice(0, -2)},"truncated":true}}` : line);
+function formatEcsBody(event: AuditEvent, options: BodyOptions): string {
+  return printableJson(formatEcs(event, options));
 }
 
 export const bodies: Readonly<Record<BodyFormat, Body>> = {

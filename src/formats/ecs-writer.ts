@@ -1,6 +1,6 @@
 import type { EventType } from '../audit/catalog.js';
-import type { AuditEvent, EventResource, EventUser } from '../audit/event.js';
-import { quote, resourceOf, serverOf, staticPrefix, userMembers } from './ecs.js';
+import type { AuditEvent, EventResource } from '../audit/event.js';
+import { EVENT_END, quote, resourceOf, serverOf, staticPrefix, userMembers } from './ecs.js';
 import { IsoTime } from './iso-time.js';
 
 // A second writer of formatEcs' line, directly into memory, for events of plain ASCII, as nearly all are. Its pieces
@@ -35,13 +35,10 @@ const CLOSE = bytes('"}');
 const USER_ID = bytes('","user":{"id":"');
 const NAME = bytes('","name":"');
 const EMAIL = bytes('","email":"');
-const RELATED = bytes('"},"related":{"ip":["');
 const RELATED_USER = bytes('"],"user":["');
-const CLOSE_RELATED = bytes('"]}');
 const RESOURCE = bytes(',"resource":{"type":"');
 const RESOURCE_ID = bytes('","id":"');
 const DETAILS = bytes(',"details":');
-const END = bytes('}}');
 
 let memory: Buffer = Buffer.alloc(0);
 let at = 0;
@@ -73,15 +70,13 @@ export function writeEcs(event: AuditEvent, into: Buffer, start: number): number
   writeNumber(event.sequence);
   copyBytes(ID);
   writeAscii(event.id);
-  copyBytes(ingestedAt(event.ingested));
+  copyBytes(createdAt(event.ingested));
   if (ip !== null) {
     copyBytes(SOURCE);
     writePlain(ip);
     copyBytes(CLOSE);
   }
-  copyBytes(head.message);
-  writeUser(event.user, head, ip);
-  copyBytes(originBytes(event));
+  writeOrigin(event);
   writePlain(rawAction);
   copyBytes(QUOTE);
   writeResource(event.resource);
@@ -90,15 +85,19 @@ export function writeEcs(event: AuditEvent, into: Buffer, start: number): number
     copyBytes(DETAILS);
     writeJson(details);
   }
-  copyBytes(END);
+  copyBytes(head.message);
+  writeUser(event, head);
   return writable ? at : -1;
 }
 
-/** The end of the message, `user` and `related`. */
-function writeUser(user: EventUser, head: HeadBytes, ip: string | null): void {
-  const { id, name, email } = user;
-  if (id === null || name === null || email === null || ip === null) {
-    writeJson(userMembers(user, head.words, ip));
+/** The end of the message, `user` and `related`, and what follows them. */
+function writeUser(event: AuditEvent, head: HeadBytes): void {
+  const { id, name, email } = event.user;
+  const { address: ip } = event;
+  const server = serverBytes(event.server);
+  if (id === null || name === null || email === null || ip === null || head.hasTarget) {
+    writeJson(userMembers(event, head.words, serverOf(event.server)));
+    copyBytes(server.members);
     return;
   }
   copyBytes(head.preposition);
@@ -109,11 +108,11 @@ function writeUser(user: EventUser, head: HeadBytes, ip: string | null): void {
   writePlain(name);
   copyBytes(EMAIL);
   writePlain(email);
-  copyBytes(RELATED);
+  copyBytes(server.related);
   writePlain(ip);
   copyBytes(RELATED_USER);
   writePlain(name);
-  copyBytes(CLOSE_RELATED);
+  copyBytes(server.end);
 }
 
 function writeResource(of: EventResource): void {
@@ -207,6 +206,8 @@ interface HeadBytes {
   readonly preposition: Uint8Array;
   /** The preposition as text. */
   readonly words: string;
+  /** Whether `user` may name another account. */
+  readonly hasTarget: boolean;
 }
 
 const heads = new WeakMap<EventType, HeadBytes>();
@@ -217,9 +218,10 @@ function headBytes(type: EventType): HeadBytes {
   const { event, message, preposition } = staticPrefix(type);
   const made = {
     event: bytes(`Z"${event}`),
-    message: bytes(message),
+    message: bytes(`}${message}`),
     preposition: bytes(preposition),
     words: preposition,
+    hasTarget: type.category === 'user',
   };
   heads.set(type, made);
   return made;
@@ -251,26 +253,41 @@ function writeTimestamp(time: number): void {
 }
 
 const readTime = new IsoTime();
-let lastIngested = Number.NaN;
-let ingested = bytes('');
+let lastCreated = Number.NaN;
+let created = bytes('');
 
-function ingestedAt(time: number): Uint8Array {
-  if (time !== lastIngested) {
-    lastIngested = time;
-    ingested = bytes(`","ingested":"${readTime.milliseconds(time)}"}`);
+function createdAt(time: number): Uint8Array {
+  if (time !== lastCreated) {
+    lastCreated = time;
+    created = bytes(`","created":"${readTime.milliseconds(time)}${EVENT_END}`);
   }
-  return ingested;
+  return created;
 }
 
-let place = { server: '', source: '', timeline: 0, piece: bytes('') };
+let origin = { server: '', source: '', timeline: 0, hasNul: false, piece: bytes('') };
 
-/** From `host` to the quote before the row's action. */
-function originBytes({ server, source, timeline }: AuditEvent): Uint8Array {
-  if (place.server === server && place.source === source && place.timeline === timeline) return place.piece;
-  const { members, quoted } = serverOf(server);
-  const piece = bytes(
-    `${members},"postern":{"source":"${source}","timeline":${timeline},"server":${quoted},"action":"`,
-  );
-  place = { server, source, timeline, piece };
-  return piece;
+/** From `postern` to the quote before the row's action. */
+function writeOrigin({ server, source, timeline }: AuditEvent): void {
+  if (origin.server !== server || origin.source !== source || origin.timeline !== timeline) {
+    const { quoted } = serverOf(server);
+    const start = `,"postern":{"source":"${source}","timeline":${timeline},"server":${quoted},"action":"`;
+    origin = { server, source, timeline, hasNul: quoted.includes('\\u0000'), piece: bytes(start) };
+  }
+  if (origin.hasNul) writable = false;
+  copyBytes(origin.piece);
+}
+
+let serverPieces = { server: '', related: bytes(''), members: bytes(''), end: bytes('') };
+
+/** From the end of `user.email` to the address; what follows `related`; the same with the end of a list in `related` before it. */
+function serverBytes(server: string): typeof serverPieces {
+  if (serverPieces.server === server) return serverPieces;
+  const { related, members } = serverOf(server);
+  serverPieces = {
+    server,
+    related: bytes(`"}${related},"ip":["`),
+    members: bytes(members),
+    end: bytes(`"]}${members}`),
+  };
+  return serverPieces;
 }

@@ -1,4 +1,5 @@
 import type { AuditEvent, SourceName } from '../audit/event.js';
+import { earlierPlace } from './ecs-position.js';
 import { IsoTime } from './iso-time.js';
 
 /** Longest line, whatever its row contains. */
@@ -58,18 +59,17 @@ export function parseFail2banLine(text: string): Fail2banLine | null {
   return made({ time, sequence, id, address, source, timeline, revisionOf });
 }
 
-// Earlier releases wrote the whole event in ECS into the pair. A client's text comes after `source.ip`, in strings with escaped quotes.
+// Earlier releases wrote the whole event in ECS 8.17 into the pair. A client's text comes after `source.ip`.
 const ECS_HEAD =
   /^\{"@timestamp":"([\d:.TZ-]{24})","log\.level":"[a-z]+","event":\{"action":"auth\.login_failure","outcome":"failure","kind":"event","category":\[[^\]]*\],"type":\[[^\]]*\],"sequence":(\d{1,20}),"id":"([0-9a-f]{32})","ingested":"[^"]*"\},"source":\{"ip":"([0-9a-f.:/]{2,43})"\},/;
-const ECS_PLACE =
-  /"ecs":\{"version":"[0-9.]+"\},"postern":\{"source":"(postern|auditd|fleet)","timeline":(\d{1,20}),/;
 
 function parseEcsLine(text: string): Fail2banLine | null {
   const head = ECS_HEAD.exec(text);
-  const place = head === null ? null : ECS_PLACE.exec(text);
-  if (head === null || place === null || !text.endsWith('}}') || !isJson(text)) return null;
+  const place = head === null ? null : earlierPlace(text);
+  if (head === null || place === null) return null;
   const [, time = '', sequence, id = '', address = ''] = head;
-  return made({ time, sequence, id, address, source: place[1], timeline: place[2], revisionOf: undefined });
+  const { source, timeline } = place;
+  return made({ time, sequence, id, address, source, timeline: String(timeline), revisionOf: undefined });
 }
 
 interface Words {
@@ -94,13 +94,4 @@ function made({ time, sequence, id, address, source, timeline, revisionOf }: Wor
     address,
     revisionOf: revisionOf === undefined ? null : Number(revisionOf),
   };
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

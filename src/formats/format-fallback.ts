@@ -3,6 +3,7 @@
  * form of the event is sent: the values that the daemon knows itself, and none of the row's texts.
  */
 import { type AuditEvent, copyEvent, publicId } from '../audit/event.js';
+import { ECS_VERSION, EVENT_END } from './ecs.js';
 
 /** Called for each event that is written in its minimal form. */
 export type OnUnformatted = (event: AuditEvent, error: unknown) => void;
@@ -55,8 +56,8 @@ export function lastText(event: AuditEvent): string {
 export function lastLine({ ingested, sequence, id, source, timeline }: AuditEvent): string {
   return (
     `{"@timestamp":"${new Date(ingested).toISOString()}","log.level":"info","event":{"action":"unknown.unformatted",` +
-    `"outcome":"unknown","kind":"event","category":[],"type":["info"],"sequence":${sequence},"id":"${id}",` +
-    `"ingested":"${new Date(ingested).toISOString()}"},"ecs":{"version":"8.17.0"},"postern":{"source":"${source}",` +
-    `"timeline":${timeline},"details":{"unformatted":true}}}`
+    `"outcome":"unknown","kind":"event","type":["info"],"sequence":${sequence},"id":"${id}",` +
+    `"created":"${new Date(ingested).toISOString()}${EVENT_END},"postern":{"source":"${source}","timeline":${timeline},` +
+    `"details":{"unformatted":true}},"ecs":{"version":"${ECS_VERSION}"}}`
   );
 }

@@ -35,9 +35,14 @@ function fitDetails(event: AuditEvent, bytes: number, body: Body, options: BodyO
   if (body.detailsCost === null || event.details === null) return null;
   // `{}` itself costs two bytes in each format.
   const budget = bytes - utf8Length(body.format(copyEvent(event, { details: '{}' }), options)) + 2;
-  const details = budget < 2 ? null : shrinkDetails(event.details, budget, body.detailsCost);
-  const text = body.format(copyEvent(event, { details }), options);
-  return fitsUtf8(text, bytes) ? text : null;
+  // A format may repeat names from the details elsewhere, so the first attempt may be too long.
+  for (let left = budget, attempt = 1; attempt <= 3; attempt++) {
+    const details = left < 2 ? null : shrinkDetails(event.details, left, body.detailsCost);
+    const text = body.format(copyEvent(event, { details }), options);
+    if (fitsUtf8(text, bytes)) return text;
+    left -= utf8Length(text) - bytes;
+  }
+  return null;
 }
 
 /**

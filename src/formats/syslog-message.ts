@@ -104,7 +104,8 @@ export function createFormatter(options: SyslogFormatOptions): Formatter {
     if (fitsUtf8(message, maxMessageSize)) return message;
     return start + fitBody(event, maxMessageSize - utf8Length(start), body, bodyOptions);
   };
-  if (body.write === undefined) return format;
+  // Bytes are always written with the installed version.
+  if (body.write === undefined || options.version !== undefined) return format;
   const { write: writeBody } = body;
   const write = (event: AuditEvent, into: Buffer, start: number): number => {
     const text = header(event);

@@ -131,9 +131,9 @@ describe('explain', () => {
     const lines = readFileSync(join(directory, name), 'utf8').split('\n');
     const written =
       lines.find((line) => line.includes('"sequence":2,') && line.includes('"source":"postern"')) ?? '';
-    const ingested = /"ingested":"[^"]*"/;
+    const created = /"created":"[^"]*"/;
     const { out } = explain('2', '--format', 'ecs');
-    expect(out.replace(ingested, '')).toBe(`${written.replace(ingested, '')}\n`);
+    expect(out.replace(created, '')).toBe(`${written.replace(created, '')}\n`);
     expect(explain('2', '--format', 'cef').out).toMatch(/^CEF:0\|Postern\|/);
     expect(linesOf(join(directory, name)).length).toBeGreaterThan(0);
   });

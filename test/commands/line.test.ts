@@ -4,6 +4,7 @@ import { createPaint } from '../../src/commands/support/terminal.js';
 import { utcTime } from '../../src/commands/support/times.js';
 import { type LineFilter, parseLine, passes, renderLine } from '../../src/commands/tail/line.js';
 import { formatEcs } from '../../src/formats/ecs.js';
+import { earlierLines, formatEarlierEcs } from '../formats/earlier-ecs.js';
 import { plainEvent } from '../formats/events.js';
 import { readBack } from '../support/read-events.js';
 
@@ -17,6 +18,16 @@ describe('a line of tail', () => {
     expect(renderLine(line(), render)).toBe(
       '2026-11-22T20:21:00Z  unknown  widget.frobnicated        203.0.113.7      jan.kowalski  widget 12',
     );
+  });
+
+  it('a line of tail shows the lines of an earlier release alike', () => {
+    expect(renderLine(parseLine(formatEarlierEcs(plainEvent)) ?? {}, render)).toBe(
+      renderLine(line(), render),
+    );
+    for (const earlier of earlierLines) {
+      const { event } = JSON.parse(earlier) as { event: { action: string } };
+      expect(renderLine(parseLine(earlier) ?? {}, render)).toContain(`  ${event.action}`);
+    }
   });
 
   it('a line of tail names the server when it is another one', () => {

@@ -1,13 +1,13 @@
 import { createClassifier } from '../../src/audit/catalog.js';
 import type { AuditEvent } from '../../src/audit/event.js';
-import { formatEcs } from '../../src/formats/ecs.js';
 import { formatFail2banLine } from '../../src/formats/fail2ban-line.js';
+import { formatEarlierEcs } from '../formats/earlier-ecs.js';
 
 const classify = createClassifier();
 
 /** A line of the pair as earlier releases wrote it: the whole event, and in `source.ip` the network to ban. */
 export function earlierLine(of: AuditEvent, banned: string | null = of.address): string {
-  const line = formatEcs(of);
+  const line = formatEarlierEcs(of);
   if (of.address === null || banned === null) return line;
   return line.replace(`"source":{"ip":"${of.address}"}`, `"source":{"ip":"${banned}"}`);
 }

@@ -62,8 +62,9 @@ describe.skipIf(!installed('fail2ban-regex', 'fail2ban'))('the filter in the rea
     const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
     const events = fc.sample(hostile, { numRuns: 4_000, seed });
     const lines = events.map(({ line }) => line);
+    const full = events.map((each) => each.full);
     expect(
-      lines.filter((line) => /[\0-\x1f\x7f-\x9f\u2028\u2029]/.test(line)),
+      [...lines, ...full].filter((line) => /[\0-\x1f\x7f-\x9f\u2028\u2029]/.test(line)),
       `SEED=${seed}`,
     ).toEqual([]);
     const expected = events.flatMap(({ matched }) => (matched === null ? [] : [matched]));
@@ -74,6 +75,9 @@ describe.skipIf(!installed('fail2ban-regex', 'fail2ban'))('the filter in the rea
     );
     const first = found.findIndex((address, i) => address !== expected[i]);
     expect(found, `SEED=${seed}, first difference at match ${first}`).toEqual(expected);
+    const inFull = await testFilter(full.map((line) => `${line}\n`).join(''), filter, patient);
+    const own = events.flatMap((each) => each.own ?? []);
+    expect(inFull.map(canonical), `SEED=${seed}`).toEqual(own);
     // What is written for the same events now, by the filter of now and by the one before.
     const written = events.flatMap((each) => each.written ?? []);
     for (const each of [filter, earlier]) {

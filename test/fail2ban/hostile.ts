@@ -12,11 +12,13 @@ export function canonical(text: string): string {
 }
 
 const victimLine = formatEcs(event({ address: '198.51.100.1' }));
+const earlierVictimLine = earlierLine(event({ address: '198.51.100.1' }));
 const piece = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 12 }),
   fc.constantFrom(
     victimLine,
     `\n${victimLine}\n`,
+    `\n${earlierVictimLine}\n`,
     `\r${victimLine}`,
     `\u2028${victimLine}`,
     `\0${victimLine}`,
@@ -54,7 +56,8 @@ const address = fc.oneof(
 
 /**
  * An event in which whatever a client or an administrator can write is hostile: the line of it that earlier releases wrote into the
- * pair, which is that of the other files, the line that is written there now, and what the filter must find in either.
+ * pair, the line that is written there now, and what the filter must find in either; the line of the other files (`full`), and what
+ * it would find there.
  */
 export const hostile = fc
   .record({
@@ -97,5 +100,6 @@ export const hostile = fc
     const failed = given.action === 'auth.login_failure' && given.time !== null && ip !== null;
     // What the daemon writes into the pair for it.
     const written = failed ? lineOf(given, ip) : null;
-    return { line, written, matched: failed ? canonical(ip) : null };
+    const own = failed ? canonical(given.address ?? '') : null;
+    return { line, written, matched: failed ? canonical(ip) : null, full: formatEcs(given), own };
   });

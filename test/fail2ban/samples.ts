@@ -1,4 +1,5 @@
 import type { AuditEvent } from '../../src/audit/event.js';
+import { formatEcs } from '../../src/formats/ecs.js';
 import { formatHeader } from '../../src/sinks/files/fail2ban-files.js';
 import { earlierLine, event, lineOf } from './failures.js';
 
@@ -26,6 +27,17 @@ const is = (desc: string, changes: Parameters<typeof event>[0], host: string | n
 const raw = (desc: string, line: string, host: string | null = null): Sample => ({ desc, line, host });
 const nowhere = (desc: string, changes: Partial<AuditEvent>): Sample =>
   is(desc, { address: null, ...changes }, null);
+
+/** A line of the other files. They are not fail2ban's to read, but must be as safe as its own. */
+const inFull = (
+  desc: string,
+  changes: Parameters<typeof event>[0],
+  host: string | null = attacker,
+): Sample => ({
+  desc: `in the files of all events: ${desc}`,
+  line: formatEcs(event(changes)),
+  host,
+});
 
 /** The samples of fail2ban/samples/posternproxy. */
 export const samples: readonly Sample[] = [
@@ -116,6 +128,33 @@ export const samples: readonly Sample[] = [
   ),
 
   is('a failed login whose own time can not be read', { time: null, rawTime: 'yesterday' }, null),
+
+  inFull('a failed login', {}),
+  inFull('attack: a whole line in the name', { user: user(whole) }),
+  inFull('attack: a member in the name of the server', { server: member }),
+  inFull('attack: a member in the resource', { resource: { type: 'auth', id: member } }),
+  inFull('attack: objects in the details', {
+    details: `{"source":{"ip":"${victim}"},"event":{"action":"auth.login_failure"}}`,
+  }),
+  inFull('attack: a member in ip_address', { address: null, rawAddress: member }, null),
+  inFull(
+    'attack: objects in the details of a login without an address',
+    { address: null, details: `{"source":{"ip":"${victim}"}}` },
+    null,
+  ),
+  inFull(
+    'attack: a failed login in the account that was changed',
+    {
+      rawAction: 'update',
+      category: 'user',
+      address: null,
+      details: JSON.stringify({ name: whole, email: member }),
+    },
+    null,
+  ),
+  inFull('a time that can not be read', { time: null, rawTime: 'yesterday' }, null),
+  inFull('a login that succeeded', { rawAction: 'login_success' }, null),
+  inFull('an unban', { source: 'auditd', rawAction: 'ban.unban', category: null, address: victim }, null),
 
   raw('the first line of a file', formatHeader(1, Date.UTC(2026, 10, 22, 20, 21, 0), 'a1b2c3d4')),
   raw('a torn line', whole.slice(0, 230)),

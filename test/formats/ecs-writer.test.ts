@@ -27,6 +27,7 @@ const word = fc.oneof(
   },
 );
 const maybe = fc.option(word);
+const account = createClassifier()('create', 'user');
 const classify = createClassifier();
 const usual: fc.Arbitrary<AuditEvent> = fc
   .record({
@@ -105,10 +106,23 @@ describe('a line written as bytes', () => {
     ['half a surrogate pair', { rawAddress: '\ud800' }],
     ['a letter outside of ASCII in the details', { details: '{"a":"é"}' }],
     ['a line separator in the details', { details: '{"a":"\u2028"}' }],
+    ['another account', { type: account, details: '{"name":"ben","before":null,"after":{"email":"é"}}' }],
   ])('bytes equal the text, or are not written, for %s', (_, change) => {
     const event = readBack(plainEvent, { ...change });
     expect([null, formatEcs(event)]).toContain(written(event));
     expect(written(plainEvent)).toBe(formatEcs(plainEvent));
+  });
+
+  it('a line whose server has a NUL is not written as bytes, since syslog replaces it', () => {
+    expect(written(readBack(plainEvent, { server: 'a\0b' }))).toBeNull();
+    expect(written(plainEvent)).toBe(formatEcs(plainEvent));
+  });
+
+  it('bytes are written, equal to the text, for an event about another account', () => {
+    const details = '{"name":"ben","roles":["editor"]}';
+    const event = readBack(plainEvent, { type: account, resource: { type: 'user', id: '4' }, details });
+    expect(written(event)).toBe(formatEcs(event));
+    expect(written(event)).toContain('"target":{"id":"4","name":"ben"}');
   });
 
   it('bytes that do not fit are not written, and the memory after the end stays unchanged', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type AuditEvent, copyEvent } from '../../src/audit/event.js';
-import { formatEcs, parseEcsPosition } from '../../src/formats/ecs.js';
+import { formatEcs } from '../../src/formats/ecs.js';
+import { parseEcsPosition } from '../../src/formats/ecs-position.js';
 import { formatFleet, lastFleet, lastSubject, parseFleet } from '../../src/formats/fleet-message.js';
 import { formatted, lastLine, lastMessage } from '../../src/formats/format-fallback.js';
 import { createFormatter, type Formatter, syslogFormatDefaults } from '../../src/formats/syslog-message.js';

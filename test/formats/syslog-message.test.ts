@@ -48,7 +48,7 @@ describe('a syslog message', () => {
   it('by default a syslog message is the header of RFC 5424 and the ECS line', () => {
     expect(createFormatter(plain)(plainEvent)).toBe(
       '<86>1 2026-11-22T20:21:00.000Z pp1.example.net postern-auditd 4711 widget.frobnicated - ' +
-        formatEcs(plainEvent),
+        formatEcs(plainEvent, { version: '1.2.3' }),
     );
   });
 

@@ -5,7 +5,7 @@ import { catalog } from '../../src/audit/catalog.js';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { createFormatter, syslogFormatDefaults } from '../../src/formats/syslog-message.js';
 import { anyEvent, plainEvent } from '../formats/events.js';
-import ecs from '../formats/fields/ecs-8.17.0.json' with { type: 'json' };
+import ecs from '../formats/fields/ecs-9.4.0.json' with { type: 'json' };
 import { parseRfc5424 } from '../formats/rfc5424-parser.js';
 import { readBack } from '../support/read-events.js';
 import { read } from './recipe.js';
@@ -68,7 +68,10 @@ describe('the recipe for Elastic', () => {
   it('makes the id of an event that of its document', () => {
     expect(template.template.settings).toMatchObject({ 'index.default_pipeline': 'postern-audit' });
     expect(JSON.parse(read('recipes/elastic/ingest-pipeline.json'))).toMatchObject({
-      processors: [{ set: { field: '_id', copy_from: 'event.id' } }],
+      processors: [
+        { set: { field: '_id', copy_from: 'event.id' } },
+        { set: { field: 'event.ingested', value: '{{{_ingest.timestamp}}}' } },
+      ],
     });
   });
 

@@ -3,9 +3,9 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AuditEvent } from '../../../src/audit/event.js';
 import { fail2banSink } from '../../../src/config/schema.js';
-import { formatEcs } from '../../../src/formats/ecs.js';
 import { createFail2banSink } from '../../../src/sinks/files/fail2ban-sink.js';
 import type { Batch, Sink } from '../../../src/sinks/sink.js';
+import { formatEarlierEcs } from '../../formats/earlier-ecs.js';
 import {
   batch,
   dependencies,
@@ -271,7 +271,7 @@ describe('the fail2ban sink', () => {
 
   it('the fail2ban sink recognises lines of 0.1.0, too', async () => {
     await make().sink.open(null);
-    fs.appendFileSync(slot(1), `${formatEcs(failure(7))}\n`);
+    fs.appendFileSync(slot(1), `${formatEarlierEcs(failure(7))}\n`);
     const { sink } = make();
     await sink.open(null);
     await sink.deliver(batch(6, 8), NEVER);

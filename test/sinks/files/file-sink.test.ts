@@ -1,9 +1,10 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { parseEcsPosition } from '../../../src/formats/ecs.js';
+import { parseEcsPosition } from '../../../src/formats/ecs-position.js';
 import { createFileSink } from '../../../src/sinks/files/file-sink.js';
 import type { Delivered, Sink } from '../../../src/sinks/sink.js';
+import { earlierLines } from '../../formats/earlier-ecs.js';
 import { deliverEvents } from '../../support/deliver.js';
 import {
   batch,
@@ -119,6 +120,38 @@ describe('the file sink', () => {
     await deliverEvents(sink, batch(11, 20), NEVER);
     expect(logNames(logs())).toHaveLength(1);
     expect(sequences(text())).toEqual(range(1, 20));
+  });
+
+  it('the file sink finds the lines of an earlier release whose position was never saved, and writes after them', async () => {
+    const saved = await delivered(10);
+    const lines = earlierLines.filter((line) => line.includes('"postern":{"source":"postern","timeline":1,'));
+    fs.appendFileSync(file(1), `${lines.join('\n')}\n${lines[0]?.slice(0, 300)}`); // the last is torn
+    const { sink, warnings } = make();
+    const resume = await sink.open(saved);
+    const rows = lines.map((line) => (JSON.parse(line) as { event: { sequence: number; id: string } }).event);
+    expect(rows.length).toBeGreaterThan(20);
+    const position = resume?.positions.find((p) => p.source === 'postern' && p.timeline === 1);
+    expect(new Set(position?.found.map((row) => row.join(' ')))).toEqual(
+      new Set(rows.map(({ sequence, id }) => `${sequence} ${id}`)),
+    );
+    expect(warnings()).toHaveLength(1);
+    await deliverEvents(sink, batch(6_001, 6_002), NEVER);
+    const written = text().split('\n').slice(0, -1);
+    expect(written.slice(10, -2)).toEqual(lines);
+    expect(written.slice(-2).map((line) => parseEcsPosition(line)?.sequence)).toEqual([6_001, 6_002]);
+  });
+
+  it('the file sink resumes after the last line of an earlier release if all state is lost', async () => {
+    await delivered(1);
+    fs.writeFileSync(file(1), `${earlierLines.slice(0, 5).join('\n')}\n`);
+    const resume = await make().sink.open(null);
+    const last = JSON.parse(earlierLines[4] ?? '') as {
+      event: { sequence: number };
+      postern: { source: string; timeline: number };
+    };
+    expect(resume?.positions).toMatchObject([
+      { source: 'postern', timeline: last.postern.timeline, upTo: last.event.sequence },
+    ]);
   });
 
   it('the file sink finds lines whose position was never saved', async () => {

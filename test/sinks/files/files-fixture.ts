@@ -4,7 +4,7 @@ import path from 'node:path';
 import { pino } from 'pino';
 import type { AuditEvent, SourceName } from '../../../src/audit/event.js';
 import { fail2banSink, fileSink } from '../../../src/config/schema.js';
-import { parseEcsPosition } from '../../../src/formats/ecs.js';
+import { parseEcsPosition } from '../../../src/formats/ecs-position.js';
 import { parseFail2banLine } from '../../../src/formats/fail2ban-line.js';
 import type { FileSinkDeps } from '../../../src/sinks/files/file-sink.js';
 import type { Batch } from '../../../src/sinks/sink.js';
