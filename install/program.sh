@@ -6,7 +6,7 @@ STAGE=/opt/.postern-auditd.new
 OLD=/opt/.postern-auditd.old
 
 # Files that an installation copies unchanged from a clone; dist and node_modules are added.
-TREE=(package.json LICENSE README.md CHANGELOG.md bin config docs fail2ban install install.sh systemd web)
+TREE=(package.json LICENSE README.md CHANGELOG.md bin config detections docs fail2ban install install.sh systemd web)
 # Inputs of a build.
 SOURCES=(src scripts/build.js package.json package-lock.json tsconfig.json)
 
