@@ -36,7 +36,7 @@ export interface EventType {
     readonly category: readonly string[];
     readonly type: readonly string[];
   };
-  /** OCSF 1.6.0 class and activity ids. */
+  /** OCSF 1.8.0 class and activity ids. */
   readonly ocsf: { readonly classUid: number; readonly activityId: number };
   readonly cef: { readonly signature: string; readonly name: string };
   /** Other spellings, as `<word>` or `<category>.<word>`. */

@@ -7,7 +7,7 @@ Every kind of event that \`postern-auditd\` knows, as the catalog in \`src/audit
 
 - **Action** is the canonical name: \`event.action\` in ECS, MSGID in RFC 5424, the signature in CEF, EventID in LEEF, \`metadata.event_code\` in OCSF.
   The word that stood in the row travels beside it (\`postern.action\`); filters accept either.
-- **Severity** is syslog's. **ECS** is \`event.category\` / \`event.type\`. **OCSF** is \`class_uid\`.\`activity_id\` of version 1.6.0.
+- **Severity** is syslog's. **ECS** is \`event.category\` / \`event.type\`. **OCSF** is \`class_uid\`.\`activity_id\` of version 1.8.0.
 - **Also written as** lists other words that a row may have for it. Upper and lower case, \`-\`, \`.\`, space and camelCase, singular and plural, and verbs in the
   past tense are also understood, and so is the resource type before or behind the word: \`proxy_host_updated\`, \`updateProxyHost\`. More can be
   given under \`source.aliases\` in the configuration.

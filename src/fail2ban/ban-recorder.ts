@@ -3,6 +3,7 @@ import { toSafeJson } from '../audit/unsafe-characters.js';
 import { explained, messageOf } from '../errors.js';
 import { createRecorder, type Recorder } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
+import { BanFindings } from './ban-findings.js';
 import { type BanEntry, type BansRead, readBans } from './ban-log.js';
 import { BanComparison } from './compare-bans.js';
 import type { Jail } from './helper-client.js';
@@ -41,12 +42,14 @@ export class BanRecorder {
 
   private readonly recorder: Recorder;
   private readonly comparison: BanComparison;
+  private readonly findings: BanFindings;
   /** Unbans that somebody has requested and fail2ban has not reported yet, by address. */
   private readonly wanted = new Map<string, { readonly by: string; readonly at: number }>();
 
   constructor(private readonly options: BanRecorderOptions) {
     const { state, clock, server } = options;
     this.recorder = createRecorder(state.db, { clock, server });
+    this.findings = new BanFindings(state.db, server);
     const { jail, log } = options;
     this.comparison = new BanComparison({ jail, db: state.db, path: options.path, log, clock });
   }
@@ -138,16 +141,19 @@ export class BanRecorder {
     const wish = entry.event === 'unban' ? this.wanted.get(entry.address) : undefined;
     if (wish !== undefined) this.wanted.delete(entry.address);
     const asked = wish !== undefined && this.options.clock() - wish.at <= WISH_MS;
+    const time = entry.time ?? this.options.clock();
+    const finding = this.findings.of(entry, time);
     this.recorder.record({
       ...(asked ? { user: { name: wish.by } } : {}),
       action: `ban.${entry.event}`,
-      time: entry.time ?? this.options.clock(),
+      time,
       address: entry.address.includes('/') ? null : entry.address, // with ipv6_prefix a network is banned
       resourceId: entry.address,
       details: {
         jail: entry.jail,
         failures: entry.failures,
         ban_time_seconds: entry.banTimeSeconds,
+        ...(finding === undefined ? {} : { finding_id: finding }),
         ...(entry.time === null ? { time_unreadable: true } : {}),
       },
     });

@@ -1,5 +1,5 @@
 /** The one version of the Open Cybersecurity Schema Framework that is written. */
-export const OCSF_VERSION = '1.6.0';
+export const OCSF_VERSION = '1.8.0';
 
 export interface OcsfClass {
   readonly name: string;
@@ -12,7 +12,7 @@ const always = { 0: 'Unknown', 99: 'Other' } as const;
 /** The class of an event without a class of its own. */
 export const baseEvent: OcsfClass = { name: 'Base Event', category: 'Uncategorized', activities: always };
 
-/** The classes in use by class_uid, with the captions of OCSF 1.6.0. */
+/** The classes in use by class_uid, with the captions of OCSF 1.8.0. */
 export const ocsfClasses: Readonly<Record<number, OcsfClass>> = {
   0: baseEvent,
   2004: {

@@ -1,9 +1,11 @@
 import type { Severity } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
 import { printableJson } from './escape-unprintable.js';
+import { objectOf, stringIn } from './json-members.js';
 import { product } from './observer.js';
 import { baseEvent, OCSF_VERSION, type OcsfClass, ocsfClasses } from './ocsf-classes.js';
 import { formatPlainText } from './plain-text.js';
+import { type NamedUser, targetUser } from './target-user.js';
 
 export interface OcsfOptions {
   /** Sets `metadata.is_truncated` and `unmapped.postern.truncated`. */
@@ -33,11 +35,16 @@ interface OcsfUser {
   name?: string;
   uid?: string;
   email_addr?: string;
+  full_name?: string;
   type_id?: number;
 }
 
 function userOf(event: AuditEvent): OcsfUser | undefined {
   const { id, name, email } = event.user;
+  return ocsfUser(id, name, email);
+}
+
+function ocsfUser(id: string | null, name: string | null, email: string | null): OcsfUser | undefined {
   const user: OcsfUser = {};
   if (name) user.name = name;
   if (id) user.uid = id;
@@ -48,12 +55,63 @@ function userOf(event: AuditEvent): OcsfUser | undefined {
   return user.name === undefined && user.uid === undefined ? undefined : user;
 }
 
+function accountOf({ id, name, email, full_name }: NamedUser): OcsfUser | undefined {
+  const user = ocsfUser(id ?? null, name ?? null, email ?? null);
+  return user === undefined || full_name === undefined ? user : { ...user, full_name };
+}
+
+/** `user`: the account as it was; `user_result`: as it is now. */
+function accountChange(event: AuditEvent): Record<string, unknown> {
+  const about = targetUser(event);
+  const { id } = event.resource;
+  const target = about === null ? (id ? { uid: id } : undefined) : accountOf(about.target);
+  const isChanged = about !== null && Object.keys(about.changes).length > 0;
+  return {
+    user: target ?? userOf(event) ?? unknownUser,
+    user_result: isChanged ? accountOf({ ...about.target, ...about.changes }) : undefined,
+  };
+}
+
+/** A token is known by its name, and the category of its events is not what it is. */
+function entityOf(event: AuditEvent): object {
+  const { type, id } = event.resource;
+  if (event.action === 'auth.token_create' || event.action === 'auth.token_delete') {
+    const name = stringIn(objectOf(event.details), 'name');
+    return { type: 'token', ...(id ? { uid: id } : {}), ...(name ? { name } : id ? {} : { name: 'token' }) };
+  }
+  const kind = type ?? event.type.category;
+  return id ? { type: kind, uid: id } : { type: kind, name: kind };
+}
+
+/** As fail2ban/ban-findings.ts makes it. */
+const FINDING = /^[0-9a-f]{32}$/;
+
+/** The end of a ban has the id of its beginning, which was written into both rows. A hub's table has those rows too. */
+function findingId(event: AuditEvent): string {
+  if (event.type.category !== 'ban') return event.id;
+  const id = stringIn(objectOf(event.details), 'finding_id');
+  return id !== undefined && FINDING.test(id) ? id : event.id;
+}
+
 /** `user` is required if it means the target. Without one in the row it has OCSF's own word for "not known". */
 const unknownUser: OcsfUser = { name: 'Unknown', type_id: 0 };
 
+/** Close */
+const CLOSED = 3;
+
+/** A finding's status is its state of work. */
+function statusOf(classUid: number, activityId: number, event: AuditEvent): readonly [number, string] {
+  if (classUid !== 2004) return outcomes[event.type.outcome];
+  return activityId === CLOSED ? [4, 'Resolved'] : [1, 'New'];
+}
+
 /** Required in API Activity. Otherwise only the classes of identity and access have it. */
+function hasSource(classUid: number): boolean {
+  return classUid === 6003 || Math.floor(classUid / 1_000) === 3;
+}
+
 function sourceOf(classUid: number, event: AuditEvent): object | undefined {
-  if (classUid !== 6003 && Math.floor(classUid / 1_000) !== 3) return undefined;
+  if (!hasSource(classUid)) return undefined;
   if (event.address !== null) return { ip: event.address };
   return classUid === 6003 ? { name: 'Unknown' } : undefined;
 }
@@ -65,11 +123,11 @@ function particulars(classUid: number, event: AuditEvent): Record<string, unknow
   switch (classUid) {
     case 2004:
       return {
-        finding_info: { uid: event.id, title: event.type.title },
+        finding_info: { uid: findingId(event), title: event.type.title },
         evidences: event.address === null ? undefined : [{ src_endpoint: { ip: event.address } }],
       };
     case 3001:
-      return { user: id ? { uid: id } : (userOf(event) ?? unknownUser) };
+      return accountChange(event);
     case 3002:
       return {
         user: userOf(event) ?? unknownUser,
@@ -78,7 +136,7 @@ function particulars(classUid: number, event: AuditEvent): Record<string, unknow
         is_remote: true,
       };
     case 3004:
-      return { entity: id ? { type: kind, uid: id } : { type: kind, name: kind } };
+      return { entity: entityOf(event) };
     case 6002:
       return { app: { vendor_name: product.vendor, name: product.name } };
     case 6003:
@@ -91,15 +149,27 @@ function particulars(classUid: number, event: AuditEvent): Record<string, unknow
   }
 }
 
-function observablesOf(event: AuditEvent): readonly object[] | undefined {
+/** Where the client address is in an event of this class. */
+function addressPath(classUid: number): string {
+  if (classUid === 2004) return 'evidences[].src_endpoint.ip';
+  return hasSource(classUid) ? 'src_endpoint.ip' : 'unmapped.postern.ip';
+}
+
+/** `name` points to the attribute that has the value. */
+function observablesOf(classUid: number, event: AuditEvent): readonly object[] | undefined {
   const found: object[] = [];
-  if (event.address !== null) found.push({ type: 'IP Address', type_id: 2, value: event.address });
-  if (event.user.name) found.push({ type: 'User Name', type_id: 4, value: event.user.name });
+  const { address, user } = event;
+  if (address !== null) {
+    found.push({ name: addressPath(classUid), type: 'IP Address', type_id: 2, value: address });
+  }
+  if (user.name) found.push({ name: 'actor.user.name', type: 'User Name', type_id: 4, value: user.name });
+  const target = classUid === 3001 ? targetUser(event)?.target.name : undefined;
+  if (target) found.push({ name: 'user.name', type: 'User Name', type_id: 4, value: target });
   return found.length === 0 ? undefined : found;
 }
 
 /** The members without a field in OCSF. `details` is inserted as JSON text. */
-function unmapped(event: AuditEvent, truncated: boolean): string {
+function unmapped(classUid: number, event: AuditEvent, truncated: boolean): string {
   const fields = JSON.stringify({
     source: event.source,
     timeline: event.timeline,
@@ -108,6 +178,7 @@ function unmapped(event: AuditEvent, truncated: boolean): string {
     category: event.type.category,
     resource: event.resource.type === null && event.resource.id === null ? undefined : event.resource,
     email: event.user.email !== null && !emailAddress.test(event.user.email) ? event.user.email : undefined,
+    ip: hasSource(classUid) || classUid === 2004 ? undefined : (event.address ?? undefined),
     address: event.rawAddress ?? undefined,
     time_unknown: event.time === null ? true : undefined,
     truncated: truncated ? true : undefined,
@@ -135,8 +206,7 @@ export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string
   const activityId = event.type.ocsf.activityId in activities ? event.type.ocsf.activityId : 99;
   const activity = activities[activityId] ?? 'Other';
   const [severityId, severity] = severities[event.type.severity];
-  // A finding's status is its state of work.
-  const [statusId, status] = classUid === 2004 ? ([1, 'New'] as const) : outcomes[event.type.outcome];
+  const [statusId, status] = statusOf(classUid, activityId, event);
   const caption = (text: string) => (brief ? undefined : text);
   const json = JSON.stringify({
     time: event.time ?? event.ingested,
@@ -171,7 +241,9 @@ export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string
     actor: actorOf(event),
     device: { hostname: event.server, type_id: 1, type: caption('Server') },
     ...particulars(classUid, event),
-    observables: brief ? undefined : observablesOf(event),
+    observables: brief ? undefined : observablesOf(classUid, event),
   });
-  return printableJson(`${json.slice(0, -1)},"unmapped":{"postern":${unmapped(event, truncated)}}}`);
+  return printableJson(
+    `${json.slice(0, -1)},"unmapped":{"postern":${unmapped(classUid, event, truncated)}}}`,
+  );
 }

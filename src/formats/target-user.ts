@@ -3,6 +3,7 @@
  * details. Only members of these names count, and only those that are texts, so that a client of Postern can add no field of its own.
  */
 import type { AuditEvent } from '../audit/event.js';
+import { asJsonObject, type JsonObject, objectOf, stringIn } from './json-members.js';
 
 /** Left out: the row does not say. */
 export interface NamedUser {
@@ -19,8 +20,6 @@ export interface TargetUser {
   readonly changes: NamedUser;
 }
 
-/** Longer details are not parsed a second time. */
-const LONGEST = 65_536;
 const MEMBERS = [
   ['name', ['name', 'username', 'user_name']],
   ['email', ['email', 'user_email']],
@@ -35,33 +34,18 @@ const PAIRS = [
 ] as const;
 const NOTHING: NamedUser = {};
 
-type JsonObject = Readonly<Record<string, unknown>>;
-
 /** Null for an event of another category. */
 export function targetUser(event: AuditEvent): TargetUser | null {
   if (event.type.category !== 'user') return null;
   const { id } = event.resource;
   const identity: NamedUser = id === null || id === '' ? NOTHING : { id };
-  const details = parsed(event.details);
+  const details = objectOf(event.details);
   if (details === null) return { target: identity, changes: NOTHING };
   const pair = pairIn(details) ?? fieldsIn(details);
   if (pair === null) return { target: { ...identity, ...named(details) }, changes: NOTHING };
   const [before, after] = [named(pair[0]), named(pair[1])];
-  if (object(pair[0]) === null) return { target: { ...identity, ...after }, changes: NOTHING };
+  if (asJsonObject(pair[0]) === null) return { target: { ...identity, ...after }, changes: NOTHING };
   return { target: { ...identity, ...before }, changes: difference(before, after) };
-}
-
-function parsed(details: string | null): JsonObject | null {
-  if (details === null || details.length > LONGEST) return null;
-  try {
-    return object(JSON.parse(details));
-  } catch {
-    return null;
-  }
-}
-
-function object(value: unknown): JsonObject | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : null;
 }
 
 function pairIn(value: JsonObject): readonly [unknown, unknown] | null {
@@ -73,13 +57,13 @@ function pairIn(value: JsonObject): readonly [unknown, unknown] | null {
 
 /** `{ "changes": { "name": ["a", "b"], "email": { "from": "c", "to": "d" } } }` */
 function fieldsIn(details: JsonObject): readonly [JsonObject, JsonObject] | null {
-  const changes = Object.hasOwn(details, 'changes') ? object(details.changes) : null;
+  const changes = Object.hasOwn(details, 'changes') ? asJsonObject(details.changes) : null;
   if (changes === null) return null;
   const before: Record<string, unknown> = {};
   const after: Record<string, unknown> = {};
   for (const name of MEMBERS.flatMap(([, spellings]) => spellings)) {
     const change = Object.hasOwn(changes, name) ? changes[name] : null;
-    const inner = object(change);
+    const inner = asJsonObject(change);
     const pair =
       Array.isArray(change) && change.length === 2 ? change : inner === null ? null : pairIn(inner);
     if (pair === null) continue;
@@ -90,14 +74,11 @@ function fieldsIn(details: JsonObject): readonly [JsonObject, JsonObject] | null
 }
 
 function named(value: unknown): NamedUser {
-  const members = object(value);
-  if (members === null) return NOTHING;
+  const members = asJsonObject(value);
   const found: { -readonly [Key in keyof NamedUser]: string } = {};
   for (const [name, spellings] of MEMBERS) {
-    const text = spellings
-      .map((spelling) => (Object.hasOwn(members, spelling) ? members[spelling] : null))
-      .find((item) => typeof item === 'string' && item !== '');
-    if (typeof text === 'string') found[name] = text;
+    const text = spellings.map((spelling) => stringIn(members, spelling)).find((one) => one !== undefined);
+    if (text !== undefined) found[name] = text;
   }
   return found;
 }

@@ -3,12 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createClassifier } from '../../src/audit/catalog.js';
+import { createRedactor } from '../../src/audit/redaction.js';
 import { BanRecorder } from '../../src/fail2ban/ban-recorder.js';
 import { type Ban, parseBans, parseStatus } from '../../src/fail2ban/client.js';
 import { BanComparison, missingBans, recordedBans } from '../../src/fail2ban/compare-bans.js';
+import { formatOcsf } from '../../src/formats/ocsf.js';
 import { State } from '../../src/shipping/state.js';
+import { createOwnSource } from '../../src/source/auditd-source.js';
 import { run } from '../commands/cli.js';
 import { hasFail2ban, PrivateFail2ban } from '../commands/private-fail2ban.js';
+import { ocsfFaults } from '../formats/ocsf-schema.js';
 
 let directory: string;
 let path: string;
@@ -69,6 +74,58 @@ describe('reports of bans', () => {
     expect(first?.details).not.toContain('time_unreadable');
     expect(second).toMatchObject({ created_at: '2026-11-30 12:00:00', resource_id: '203.0.113.2' });
     expect(JSON.parse(second?.details ?? '')).toMatchObject({ time_unreadable: true });
+  });
+
+  it('a ban and its end name the same finding, also across a restart, and the next ban another', () => {
+    const report = (event: 'ban' | 'unban', time: string, jail = 'posternproxy') =>
+      `${JSON.stringify({ time, event, ip: '203.0.113.1', failures: 5, jail, bantime: 3600 })}\n`;
+    const all = [
+      report('unban', '2026-11-30T09:00:00Z'), // of a ban before the daemon was there
+      report('ban', '2026-11-30T10:00:00Z'),
+      report('ban', '2026-11-30T10:00:00Z', 'other'),
+      report('unban', '2026-11-30T11:00:00Z'),
+      report('ban', '2026-11-30T12:00:00Z'),
+      report('unban', '2026-11-30T13:00:00Z'),
+    ];
+    for (const one of all) {
+      writeFileSync(path, one, { flag: 'a' });
+      read(); // each time by another BanRecorder, as after a restart
+    }
+    const ids = rows().map(({ details }) => (JSON.parse(details) as { finding_id?: string }).finding_id);
+    const [unknown, first, other, firstEnd, second, secondEnd] = ids;
+    expect(unknown).toBeUndefined();
+    expect(first).toMatch(/^[0-9a-f]{32}$/);
+    expect([firstEnd, secondEnd]).toEqual([first, second]);
+    expect(new Set([first, other, second]).size).toBe(3);
+  });
+
+  it('the end of a ban closes its finding in OCSF', () => {
+    const begun = line('203.0.113.1', '2026-11-30T10:00:00Z');
+    writeFileSync(path, begun + begun.replace('"event":"ban"', '"event":"unban"'));
+    read();
+    const source = createOwnSource({
+      db: state.db,
+      table: 'audit_log',
+      sourceId: state.sourceId,
+      classify: createClassifier(),
+      redact: createRedactor({ keys: [], mode: 'mask' }),
+      clock: () => now,
+      server: 'here',
+    });
+    const [begin, end] = [1, 2].map((id) => {
+      const event = source.row(id, 1);
+      return event === null ? {} : (JSON.parse(formatOcsf(event)) as Record<string, unknown>);
+    });
+    const finding = begin?.finding_info as { uid: string };
+    expect(begin).toMatchObject({ activity_id: 1, status_id: 1, status: 'New' });
+    expect(end).toMatchObject({
+      activity_id: 3,
+      status_id: 4,
+      status: 'Resolved',
+      finding_info: { uid: finding.uid },
+    });
+    expect(ocsfFaults(begin ?? {})).toEqual([]);
+    expect(ocsfFaults(end ?? {})).toEqual([]);
   });
 
   it('unreadable reports are logged once, counted and recorded as an event', () => {

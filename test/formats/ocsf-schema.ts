@@ -20,7 +20,7 @@ interface Schema {
 }
 
 export const ocsfSchema = JSON.parse(
-  readFileSync(new URL('./fields/ocsf-1.6.0.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('./fields/ocsf-1.8.0.json', import.meta.url), 'utf8'),
 ) as Schema;
 
 const types: Readonly<Record<string, (value: unknown) => boolean>> = {
