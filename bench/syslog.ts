@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -26,7 +26,7 @@ interface Receiver {
 
 /**
  * A backlog from the table over TCP and RELP to counting receivers, beside rsyslog sending the same number of ready-made lines. It is also
- * sent over RELP to rsyslog, whose speed then counts as much as ours.
+ * sent over RELP to rsyslog, whose speed then counts as much as ours, beside rsyslog's omrelp with the same target.
  */
 export async function syslog(): Promise<void> {
   const rig = new Rig();
@@ -41,9 +41,9 @@ export async function syslog(): Promise<void> {
       to.child.kill();
     }
     const relp = await relpToRsyslog(rig);
-    if (relp !== null) ours.push(relp);
     const peer = await rsyslog(rig);
-    for (const sent of ours) addFigures(sent, sent === relp ? null : peer);
+    for (const sent of ours) addFigures(sent, peer);
+    if (relp !== null) addFigures(relp.ours, relp.omrelp);
   } finally {
     await rig.close();
   }
@@ -90,21 +90,20 @@ function addFigures({ what, rate, cpu, peak }: Sent, rsyslogs: Sent | null): voi
   });
 }
 
-/** @param all seconds from the first message to the last; default: from the start to the last cursor */
+/** @param to resolves to the seconds from the first message to the last, or a file that gets a byte for each */
 async function send(
   rig: Rig,
   transport: string,
   port: number,
   what: string,
-  all?: Promise<number>,
+  to: Promise<number> | string,
 ): Promise<Sent> {
   rig.configure(
     `  siem: { type: syslog, transport: ${transport}, targets: ["127.0.0.1:${port}"], start: beginning }`,
   );
-  const begin = performance.now();
+  const all = typeof to === 'string' ? secondsToReceive(to) : to;
   const pid = await rig.start();
-  const seconds = await (all ?? delivered(rig, begin));
-  const sent = sentBy(pid, what, seconds);
+  const sent = sentBy(pid, what, await all);
   await rig.forget();
   return sent;
 }
@@ -114,37 +113,86 @@ function sentBy(pid: number, what: string, seconds: number): Sent {
   return { what, rate: ROWS / seconds, cpu: (cpu / ROWS) * 1e6, peak };
 }
 
-async function delivered(rig: Rig, begin: number): Promise<number> {
-  for (;;) {
-    const status = await rig.status();
-    if ((status?.sinks.siem?.cursors.postern?.id ?? 0) >= ROWS) return (performance.now() - begin) / 1_000;
-    if (performance.now() - begin > 300_000) throw new Error('not done within 300 s');
-    await sleep(50);
-  }
+interface Relp {
+  readonly ours: Sent;
+  readonly omrelp: Sent;
 }
 
-async function relpToRsyslog(rig: Rig): Promise<Sent | null> {
+/** From the table to rsyslog, and the same number of ready-made lines from another rsyslog to the same one. */
+async function relpToRsyslog(rig: Rig): Promise<Relp | null> {
   if (!existsSync(RSYSLOGD) || !IMRELP.some((path) => existsSync(path))) {
     console.log('RELP to rsyslog: rsyslog-relp is not installed');
     return null;
   }
   const port = await freePort();
-  const config = join(rig.directory, 'imrelp.conf');
-  writeFileSync(
-    config,
-    `global(workDirectory="${rig.directory}" maxMessageSize="8k")
-main_queue(queue.type="Direct")
+  const received = join(rig.directory, 'received');
+  writeFileSync(received, '');
+  const child = startRsyslog(
+    rig,
+    'imrelp',
+    `main_queue(queue.type="Direct")
 module(load="imrelp")
+template(name="one" type="string" string=".")
 input(type="imrelp" port="${port}" address="127.0.0.1" ruleset="in")
-ruleset(name="in") { action(type="omfile" file="/dev/null" template="RSYSLOG_SyslogProtocol23Format") }
+ruleset(name="in") { action(type="omfile" file="${received}" template="one") }
 `,
   );
-  const child = spawn(RSYSLOGD, ['-n', '-iNONE', '-f', config], { stdio: 'ignore' });
   try {
-    return await send(rig, 'relp', port, 'RELP to rsyslog imrelp, direct queue');
+    const ours = await send(rig, 'relp', port, 'RELP to rsyslog imrelp, direct queue', received);
+    return { ours, omrelp: await omrelp(rig, port, received) };
   } finally {
     child.kill('SIGKILL');
   }
+}
+
+async function omrelp(rig: Rig, port: number, received: string): Promise<Sent> {
+  const lines = readyLines(rig);
+  const child = startRsyslog(
+    rig,
+    'omrelp',
+    `module(load="imfile")
+module(load="omrelp")
+input(type="imfile" file="${lines}" tag="bench" ruleset="out")
+ruleset(name="out") { action(type="omrelp" target="127.0.0.1" port="${port}" windowSize="1000" template="RSYSLOG_SyslogProtocol23Format") }
+`,
+  );
+  try {
+    const seconds = await secondsToReceive(received);
+    return sentBy(child.pid ?? 0, 'rsyslog imfile → omrelp, window 1000, ready-made lines', seconds);
+  } finally {
+    child.kill('SIGKILL');
+    rmSync(lines, { force: true });
+  }
+}
+
+/** Seconds from the first event to the last one in a file that gets a byte for each. */
+async function secondsToReceive(file: string): Promise<number> {
+  const before = statSync(file).size;
+  const started = performance.now();
+  let first = 0;
+  for (;;) {
+    const count = statSync(file).size - before;
+    const now = performance.now();
+    if (count > 0 && first === 0) first = now;
+    if (count >= ROWS) return (now - first) / 1_000;
+    if (now - started > 300_000) throw new Error(`only ${count} events within 300 s`);
+    await sleep(10);
+  }
+}
+
+function startRsyslog(rig: Rig, name: string, rules: string): ChildProcess {
+  const config = join(rig.directory, `${name}.conf`);
+  writeFileSync(config, `global(workDirectory="${rig.directory}" maxMessageSize="8k")\n${rules}`);
+  return spawn(RSYSLOGD, ['-n', '-iNONE', '-f', config], { stdio: 'ignore' });
+}
+
+/** A file of lines for rsyslog's imfile. */
+function readyLines(rig: Rig): string {
+  const file = join(rig.directory, 'lines.log');
+  const line = `${JSON.stringify({ message: 'x'.repeat(600) })}\n`;
+  writeFileSync(file, '');
+  for (let left = ROWS; left > 0; left -= CHUNK) appendFileSync(file, line.repeat(Math.min(left, CHUNK)));
+  return file;
 }
 
 async function freePort(): Promise<number> {
@@ -161,20 +209,15 @@ async function rsyslog(rig: Rig): Promise<Sent | null> {
     return null;
   }
   const theirs = await receiver('receiver.js');
-  const lines = join(rig.directory, 'lines.log');
-  const line = `${JSON.stringify({ message: 'x'.repeat(600) })}\n`;
-  writeFileSync(lines, '');
-  for (let left = ROWS; left > 0; left -= CHUNK) appendFileSync(lines, line.repeat(Math.min(left, CHUNK)));
-  const config = join(rig.directory, 'rsyslog.conf');
-  writeFileSync(
-    config,
-    `global(workDirectory="${rig.directory}" maxMessageSize="8k")
-module(load="imfile")
+  const lines = readyLines(rig);
+  const child = startRsyslog(
+    rig,
+    'rsyslog',
+    `module(load="imfile")
 input(type="imfile" file="${lines}" tag="bench" ruleset="out")
 ruleset(name="out") { action(type="omfwd" target="127.0.0.1" port="${theirs.port}" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format") }
 `,
   );
-  const child = spawn(RSYSLOGD, ['-n', '-iNONE', '-f', config], { stdio: 'ignore' });
   try {
     return sentBy(child.pid ?? 0, 'rsyslog imfile → omfwd, ready-made lines', await theirs.all);
   } finally {
