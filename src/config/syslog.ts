@@ -165,9 +165,9 @@ const fields = z
       .int()
       .min(1)
       .max(10_000)
-      .default(128)
+      .optional()
       .describe(
-        'relp: how many messages may be sent without an acknowledgement. At most this many arrive twice when the daemon is killed.',
+        'relp: how many messages may be sent without an acknowledgement. At most this many arrive twice when the daemon is killed. Left out: 128, and up to 1000 in a backlog.',
       ),
     tls: tls.optional().describe('For tls, and for relp over TLS.'),
     connect_timeout: durationBetween('100ms', '30s')

@@ -26,6 +26,8 @@ export interface CollectorSession {
   readonly tls: TlsState | null;
   /** Events that were sent and not answered; 0 where nothing is answered. */
   readonly unanswered: number;
+  /** How many events may be sent beyond the cursor now; 0 where nothing is answered. */
+  readonly window: number;
   /** @param onProgress gets how far the other side has answered meanwhile; not called where nothing is answered */
   send(batch: MessageBatch, signal: AbortSignal, onProgress?: OnProgress): Promise<Sent>;
   /** Ends it, at most 2 s. True if the other side has read everything and ended too. */

@@ -153,7 +153,11 @@ export class ConnectedSink implements MessageSink {
       in_flight_bytes: live?.link.pending ?? 0,
       unacknowledged_bytes: live?.link.unacknowledged ?? null,
       ...(window === null
-        ? { acknowledged_total: totals.messages, unanswered: live?.unanswered ?? 0 }
+        ? {
+            acknowledged_total: totals.messages,
+            unanswered: live?.unanswered ?? 0,
+            send_window: live?.window ?? 0,
+          }
         : { window_events: window.events, window_bytes: window.bytes, replayed_total: totals.replayed }),
     };
   }

@@ -2,6 +2,7 @@ import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
 import type { CollectorSession, TlsState } from './collector-session.js';
 import { MonitoredSocket } from './monitored-socket.js';
 import { RelpSession } from './relp-session.js';
+import { RelpWindow } from './relp-window.js';
 import { StreamSession } from './stream-session.js';
 import { type ConnectOptions, connectSocket, endsOf } from './tcp.js';
 import { startTls } from './tls.js';
@@ -42,7 +43,7 @@ export async function openSession(
     ends,
     onData: (data) => session?.receive(data),
   });
-  session = new RelpSession(to.text, link, tls, config.window);
+  session = new RelpSession(to.text, link, tls, new RelpWindow(config.window));
   await session.open(options);
   return session;
 }

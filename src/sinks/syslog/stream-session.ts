@@ -33,6 +33,7 @@ interface Written {
  */
 export class StreamSession implements CollectorSession {
   readonly unanswered = 0;
+  readonly window = 0;
   private readonly frames = new FrameBuffer();
   private inFlight: Written[] = [];
 

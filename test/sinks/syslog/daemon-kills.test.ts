@@ -1,13 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BACKLOG_WINDOW } from '../../../src/sinks/syslog/relp-window.js';
 import { DaemonRig } from '../../daemon/daemon-fixture.js';
 import { RunningRsyslog, withoutRsyslog } from './rsyslog.js';
 
 const KILLS = Number(process.env.SYSLOG_KILLS ?? 20);
-
-/** The default of `window`. */
-const WINDOW = 128;
 
 interface Arrivals {
   /** How often each of Postern's events came, by `event.id`. */
@@ -92,8 +90,8 @@ describe.skipIf(withoutRsyslog())('the daemon killed with -9 under load, over an
           expect(times.size).toBe(count); // a row never has two ids
           if (input !== 'relp') continue;
           // After each kill at most what was sent and not known to be answered.
-          expect(Math.max(0, ...runs)).toBeLessThanOrEqual(WINDOW);
-          expect(twice).toBeLessThanOrEqual(KILLS * WINDOW);
+          expect(Math.max(0, ...runs)).toBeLessThanOrEqual(BACKLOG_WINDOW);
+          expect(twice).toBeLessThanOrEqual(KILLS * BACKLOG_WINDOW);
         }
         console.info(said.join('\n'));
       } finally {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BACKLOG_WINDOW } from '../../../src/sinks/syslog/relp-window.js';
 import { failure } from '../files/files-fixture.js';
 import { RunningRsyslog, withoutRsyslog } from './rsyslog.js';
 import { Shipping, syslog } from './syslog-fixture.js';
@@ -7,6 +8,8 @@ import { Shipping, syslog } from './syslog-fixture.js';
 const KILLS = Number(process.env.SYSLOG_KILLS ?? 20);
 /** Events a second that come in while rsyslog is killed. */
 const RATE = 3_000;
+/** Events of a backlog for each kill: enough for the window to grow to its full size. */
+const PER_KILL = 12_000;
 const PAD = 'x'.repeat(500);
 
 /** Events made while they are shipped, as many as time allows. */
@@ -102,8 +105,41 @@ describe.skipIf(withoutRsyslog())('rsyslog killed with -9 under load, over and o
         );
         expect({ kind, lost: lost.length, known: found.size }).toEqual({ kind, lost: 0, known: load.count });
         // RELP: what was unanswered at a kill, and of an acknowledged batch nothing.
-        if (kind === 'relp') expect(twice).toBeLessThanOrEqual(KILLS * 128);
+        if (kind === 'relp') expect(twice).toBeLessThanOrEqual(KILLS * BACKLOG_WINDOW);
       }
+    },
+    600_000 + KILLS * 60_000,
+  );
+
+  it(
+    'loses no event of a backlog over RELP, and sends at most the window twice',
+    async () => {
+      const list = Array.from({ length: (KILLS + 1) * PER_KILL }, (_, n) => failure(n + 1));
+      const config = { transport: 'relp', targets: [`127.0.0.1:${rsyslog.ports.relp}`] };
+      const shipping = new Shipping(
+        syslog(config, ({ id }) => `<86>1 - ${id} ${PAD}`),
+        list,
+        50,
+      );
+      const before = rsyslog.lines('relp').length;
+      const shipped = shipping.until(list.length);
+      const windows: number[] = [];
+      for (let kill = 1; kill <= KILLS; kill++) {
+        while (shipping.cursor < kill * PER_KILL) await sleep(1);
+        windows.push(Number(shipping.sink.figures().send_window));
+        await rsyslog.kill();
+        await rsyslog.start();
+      }
+      await shipped;
+      await shipping.sink.close();
+      const arrived = () => arrivals(rsyslog.lines('relp').slice(before));
+      await expect.poll(() => arrived().size).toBe(list.length);
+      const twice = [...arrived().values()].reduce((sum, times) => sum + times - 1, 0);
+      console.info(
+        `relp in a backlog: ${list.length} events, ${KILLS} kills, 0 lost, ${twice} duplicates; the window at the kills: ${windows.join(' ')}`,
+      );
+      expect(Math.max(...windows)).toBe(BACKLOG_WINDOW);
+      expect(twice).toBeLessThanOrEqual(KILLS * BACKLOG_WINDOW);
     },
     600_000 + KILLS * 60_000,
   );
