@@ -1,11 +1,44 @@
-import type { AuditEvent } from '../audit/event.js';
-import type { HighWaterMark, PageOfRows } from '../source/source.js';
+import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { AuditSource, HighWaterMark, PageOfRows } from '../source/source.js';
 import { PAGE_ROWS } from './shared-pages.js';
+
+/** The rows that a read brought for the first time. */
+export interface FirstReadRange {
+  readonly source: SourceName;
+  readonly timeline: number;
+  /** The mark before the read: the new rows are above it. */
+  readonly after: number;
+  /** The highest of them. */
+  readonly upTo: number;
+  /** Rows above this one were just written; the others belong to a backlog. */
+  readonly liveAfter: number;
+}
+
+/**
+ * Receives each row when it is read for the first time, in the order of the ids. It is called in the middle of a read, so it must not throw,
+ * keep an event or take long: a backlog passes through it.
+ */
+export interface FirstReadObserver {
+  /** A read begins: rows that were taken and not recorded are void. */
+  begin(): void;
+  take(event: AuditEvent): void;
+  /** The rows that were taken are recorded: the next transaction of the state saves that, so each is taken once. */
+  recorded(range: FirstReadRange): void;
+}
+
+export interface LiveRowsOptions {
+  readonly source: Pick<AuditSource, 'name'>;
+  readonly observer?: FirstReadObserver;
+  /** See `FeedOptions`. */
+  readonly onLive?: (events: readonly AuditEvent[]) => void;
+}
 
 /** Distinguishes rows that were just written from the backlog of a start or of a restored database. */
 export class LiveRows {
   /** Rows up to here were in the table before the daemon first read it. */
   private backlog = { timeline: 0, upTo: 0 };
+
+  constructor(private readonly options: LiveRowsOptions) {}
 
   /** Called with each read. @param mark before the read */
   note(mark: HighWaterMark, { maxId }: Pick<PageOfRows, 'maxId'>): void {
@@ -14,10 +47,19 @@ export class LiveRows {
       this.backlog = { timeline: mark.timeline, upTo: backlogOf(mark, maxId) };
   }
 
-  /** The new and live rows of a read. @param mark before the read */
-  of(mark: HighWaterMark, events: readonly AuditEvent[]): readonly AuditEvent[] {
-    const behind = Math.max(mark.id, this.backlog.upTo);
-    return (events.at(-1)?.sequence ?? 0) <= behind ? [] : events.filter(({ sequence }) => sequence > behind);
+  /**
+   * Called once the new rows of a read are recorded.
+   *
+   * @param mark before the read
+   * @param upTo the highest new row
+   * @param newest rows of the read, among them the newest 1,000; in a backlog perhaps none
+   */
+  report({ timeline, id: after }: HighWaterMark, upTo: number, newest: readonly AuditEvent[]): void {
+    const { source, observer, onLive } = this.options;
+    const liveAfter = Math.max(after, this.backlog.upTo);
+    observer?.recorded({ source: source.name, timeline, after, upTo, liveAfter });
+    if (onLive === undefined || (newest.at(-1)?.sequence ?? 0) <= liveAfter) return;
+    onLive(newest.filter(({ sequence }) => sequence > liveAfter));
   }
 }
 

@@ -12,6 +12,7 @@ import type { RowConsumer } from '../source/source.js';
 import type { ReadRow } from './edit-watch.js';
 import { whyRejected } from './event-filter.js';
 import type { FingerprintRun } from './fingerprints.js';
+import type { FirstReadObserver } from './live-rows.js';
 import { type RememberedRow, recentOf } from './recent-rows.js';
 
 /** The input that a sink needs from a page: the events themselves, or messages of those that pass its filter. */
@@ -81,6 +82,8 @@ export interface CollectorOptions {
   readonly keepsEvents: boolean;
   /** Creates no messages yet: rows may have to be replaced by their original values. */
   readonly encodesLater: boolean;
+  /** Receives the new rows. */
+  readonly observer?: FirstReadObserver;
   readonly pool: MemoryPool;
 }
 
@@ -107,7 +110,8 @@ export class PageCollector implements RowConsumer {
   constructor(private readonly options: CollectorOptions) {}
 
   begin(): void {
-    const { inputs, keepsEvents, encodesLater, run } = this.options;
+    const { inputs, keepsEvents, encodesLater, run, observer } = this.options;
+    observer?.begin();
     this.length = 0;
     this.last = null;
     this.known = [];
@@ -157,7 +161,7 @@ export class PageCollector implements RowConsumer {
   }
 
   private note(events: readonly AuditEvent[]): void {
-    const { mark, lowestRecent, run, inBacklog } = this.options;
+    const { mark, lowestRecent, run, inBacklog, observer } = this.options;
     const isBacklog = inBacklog || this.length > BACKLOG_ROWS;
     if (isBacklog) {
       this.recent = [];
@@ -169,6 +173,7 @@ export class PageCollector implements RowConsumer {
       if (sequence > mark) {
         run.add(sequence, id);
         this.recent.push(recentOf(event));
+        observer?.take(event);
       } else if (sequence >= lowestRecent) this.known.push({ sequence, id });
     }
   }

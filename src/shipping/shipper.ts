@@ -7,6 +7,7 @@ import type { AuditSource } from '../source/source.js';
 import { SinkLoop, type WalkingSink } from './delivery-loop.js';
 import type { FeedStatus } from './feed-status.js';
 import { HeadLoop } from './head-loop.js';
+import type { FirstReadObserver } from './live-rows.js';
 import type { LoopStatus } from './loop-status.js';
 import type { LostRows } from './lost-rows.js';
 import { Feed } from './source-feed.js';
@@ -44,6 +45,8 @@ export interface ShipperOptions {
   /** See `FeedOptions`. */
   readonly onRevised?: () => void;
   readonly editsMs?: number;
+  /** Receives rows of Postern's table and of the daemon's own as they are read for the first time. */
+  readonly observer?: FirstReadObserver | null;
 }
 
 export interface ShipperStatus {
@@ -60,7 +63,8 @@ export class Shipper {
   private readonly state: State;
 
   constructor(options: ShipperOptions) {
-    const { sources, sinks, state, clock, log, onReplaced, onLive, isWatched, onRevised, editsMs } = options;
+    const { sources, sinks, state, clock, log, onReplaced, onLive, isWatched, onRevised, editsMs, observer } =
+      options;
     this.state = state;
     const followers = sinks.filter(followsHead);
     const walkers = sinks.filter(walksAll);
@@ -81,6 +85,7 @@ export class Shipper {
           ...(isWatched === undefined ? {} : { isWatched }),
           ...(onRevised === undefined ? {} : { onRevised }),
           ...(editsMs === undefined ? {} : { editsMs }),
+          ...(observer && source.name !== 'fleet' ? { observer } : {}),
         }),
     );
     const feedsOf = (given: ConfiguredSink['sources']) =>

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { SourceName } from '../audit/event.js';
 import { messageOf } from '../errors.js';
 import { MemoryPool } from '../sinks/messages.js';
 import { fingerprintOf } from '../source/event-id.js';
@@ -11,11 +11,12 @@ import {
   tryToRead,
 } from '../source/source.js';
 import { ticker } from '../ticker.js';
-import { EditWatch, type EditWatchOptions } from './edit-watch.js';
+import { EditWatch } from './edit-watch.js';
+import type { FeedOptions } from './feed-options.js';
 import { FeedState, type FeedStatus } from './feed-status.js';
 import type { FingerprintRun } from './fingerprints.js';
 import { LiveRows } from './live-rows.js';
-import { findLost, type LostRows } from './lost-rows.js';
+import { findLost } from './lost-rows.js';
 import { type CollectedRows, messagesOf, NO_ROWS, PageCollector, type SinkInput } from './page-collector.js';
 import { type FeedPage, PAGE_BYTES, PAGE_ROWS, pageOf, SharedPages } from './shared-pages.js';
 import { type FeedSubscriber, Subscribers } from './subscribers.js';
@@ -24,21 +25,6 @@ import { type FeedSubscriber, Subscribers } from './subscribers.js';
 const EDITS_MS = 1_000;
 /** The pause after a new timeline could not be started, on a full disk for example. */
 const RETRY_MS = 1_000;
-
-export interface FeedOptions extends EditWatchOptions {
-  /** Another history was found behind the path; `lost` are the deleted rows that some sink had not delivered. */
-  readonly onReplaced: (timeline: number, reason: string, lost: readonly LostRows[]) => void;
-  /** How often recently read rows are read again, ms. */
-  readonly editsMs?: number;
-  /** Called when edited rows have become rows of the daemon's own table. */
-  readonly onRevised?: () => void;
-  /** Called once with rows that were just written; not with the backlog of a start or of a restored database. */
-  readonly onLive?: (events: readonly AuditEvent[]) => void;
-  /** Whether somebody looks on who must get each of them: else the newest 1,000 of a page are enough. */
-  readonly isWatched?: () => boolean;
-  /** Called when something may have changed, before this feed reads: for loops that follow the head beside it. */
-  readonly onWake?: () => void;
-}
 
 /** What a feed does. Pages are of the current timeline, so there are none while another one is started. */
 type Phase =
@@ -67,7 +53,7 @@ export class Feed {
   private readonly state: FeedState;
   /** The replacement that failed and was logged, so that each retry is not logged again. */
   private failedReplacement = '';
-  private readonly live = new LiveRows();
+  private readonly live: LiveRows;
   private watching: { close(): void } | null = null;
   /** Null: rows of this source do not change. */
   private readonly edits: EditWatch | null;
@@ -78,6 +64,7 @@ export class Feed {
     this.subscribers = new Subscribers(this.name);
     this.edits = source.edits === undefined ? null : new EditWatch(options);
     this.markNow = state.mark(this.name) ?? state.timelines.begin(this.name, 1, 'first start');
+    this.live = new LiveRows(options);
     this.state = new FeedState(this.name, clock, options.log, this.markNow.id);
   }
 
@@ -249,9 +236,10 @@ export class Feed {
     run: FingerprintRun,
     encodesLater: boolean,
   ): PageCollector {
-    const { state, isWatched } = this.options;
+    const { state, isWatched, observer } = this.options;
     return new PageCollector({
       inputs,
+      ...(observer === undefined ? {} : { observer }),
       mark,
       lowestRecent: state.recent.of(this.name, timeline)[0]?.id ?? Number.POSITIVE_INFINITY,
       run,
@@ -302,7 +290,7 @@ export class Feed {
 
   /** Records rows that are read for the first time, moves the mark, wakes the sinks and shows live rows. */
   private recordFirstRead(mark: HighWaterMark, rows: CollectedRows, { found, run }: TableRead): void {
-    const { state, onLive } = this.options;
+    const { state } = this.options;
     const { timeline } = mark;
     const read = { rows: rows.recent, isMore: found.more, skips: rows.recent.length < run.length };
     const isNew = run.length > 0;
@@ -311,8 +299,7 @@ export class Feed {
     this.markNow = { timeline, id: rows.last.sequence, fingerprint: fingerprintOf(rows.last.id) };
     const newest = this.edits?.remember(this.markNow, read) ?? null;
     this.subscribers.wake(); // a sink that has read to the end already may be asleep
-    const live = this.live.of(mark, rows.events ?? newest ?? rows.newest);
-    if (live.length > 0) onLive?.(live);
+    this.live.report(mark, this.markNow.id, rows.events ?? newest ?? rows.newest);
   }
 
   /** Writes the fingerprints that are in memory; false if the state does not take them. */

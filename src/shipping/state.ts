@@ -62,6 +62,14 @@ const MIGRATIONS: readonly string[] = [
    INSERT INTO meta (key, value) SELECT 'accounted_unknown', 'postern auditd' FROM meta WHERE key = 'retention_purged';`,
 ];
 
+/** What is written in each transaction, together with the marks and fingerprints of the rows that it follows from. */
+export interface TransactionMember {
+  /** Inside the transaction. An error undoes all of it. */
+  write(): void;
+  /** The transaction is committed. */
+  committed(): void;
+}
+
 export const STATE_VERSION = MIGRATIONS.length;
 
 /**
@@ -82,6 +90,8 @@ export class State {
   readonly recent: RecentRows;
   readonly revisions: Revisions;
   readonly accounted: AccountedRows;
+  /** Null: none. */
+  member: TransactionMember | null = null;
 
   /** @throws AuditdError `STATE_NEWER` or `STATE_UNUSABLE` */
   constructor(directory: string, clock: () => number = Date.now) {
@@ -164,12 +174,14 @@ export class State {
       const result = this.db.transaction(() => {
         write(remembered);
         this.recent.write(recent);
+        this.member?.write();
         const done = work();
         const recorded = this.fingerprints.take();
         remembered = [...remembered, ...recorded];
         write(recorded);
         return done;
       })();
+      this.member?.committed();
       this.fingerprints.release(remembered.map(({ run }) => run));
       return result;
     } catch (error) {
