@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { type Alerts, createAlerts } from './alerts/alerts.js';
 import { ApiService } from './api/service.js';
 import { createClassifier } from './audit/catalog.js';
 import type { SourceName } from './audit/event.js';
@@ -10,12 +11,11 @@ import { diffConfig } from './config/config-diff.js';
 import { hubDatabase, type LoadedConfig, loadConfig } from './config/load.js';
 import { changedValues } from './config/reload-changes.js';
 import { type RefusedConfig, type Reloaded, refusalOf, reloadedOf } from './config/reload-result.js';
-import { needlessKeys } from './config/schema.js';
 import { type ControlSocket, openControlSocket } from './control/server.js';
 import type { DaemonStatus } from './control/status.js';
 import { messageOf } from './errors.js';
 import { BanRecorder } from './fail2ban/ban-recorder.js';
-import { checkSinkConfigured } from './fail2ban/check-sink-configured.js';
+import { sinkWarnings } from './fail2ban/check-sink-configured.js';
 import { createJail } from './fail2ban/helper-client.js';
 import { SilenceWatch } from './fail2ban/silence-watch.js';
 import { createFleet } from './fleet/create-fleet.js';
@@ -54,6 +54,7 @@ interface Runtime {
   readonly silence: SilenceWatch;
   readonly retention: Retention;
   readonly fleet: Fleet | null;
+  readonly alerts: Alerts | null;
 }
 
 /** Connects the parts. Their logic is in their folders. */
@@ -110,6 +111,7 @@ export class Daemon {
       legalHolds: () => this.works?.retention.legal ?? null,
       answer: api.answerSocket,
     });
+    this.works.alerts?.start();
     await this.works.shipper.start();
     this.works.bans.start();
     this.works.silence.start();
@@ -123,7 +125,7 @@ export class Daemon {
     });
     this.notifier.notify({ READY: '1' });
     this.heartbeat.beat();
-    this.warnNoFail2banSink();
+    this.warnAboutSinks();
     this.options.log.info({ version: VERSION, config: this.loaded.path }, 'postern-auditd is ready');
   }
 
@@ -195,6 +197,8 @@ export class Daemon {
     const server = config.server ?? hostname();
     const { postern, own, fleet } = await this.buildSources(state, config, server);
     const sinks = await this.buildSinks(config, fleet);
+    const onRecorded = () => own.notify();
+    const alerts = createAlerts({ config, state, source: postern, clock, log, onRecorded });
     const shipper = new Shipper({
       sources: [postern, own, ...(fleet?.failureSource ? [fleet.failureSource] : [])],
       sinks,
@@ -203,7 +207,8 @@ export class Daemon {
       log,
       onReplaced: (source, timeline, reason, lost) => this.replaced(source, timeline, reason, lost),
       isWatched: () => this.api?.isWatched === true,
-      onRevised: () => own.notify(),
+      onRevised: onRecorded,
+      observer: alerts,
       onLive: (events) => {
         silence.observe(events);
         if (events[0]?.source !== 'fleet') this.api?.publish(events);
@@ -227,7 +232,7 @@ export class Daemon {
       server,
       clock,
       log,
-      onRecorded: () => own.notify(),
+      onRecorded,
       jail: createJail(config.fail2ban.jail),
     });
     const retention = new Retention({
@@ -239,9 +244,9 @@ export class Daemon {
       shipped: () => shipper.status(),
       record: this.recordNow,
       write: (entry) => createRecorder(state.db, { clock }).record(entry),
-      onRecorded: () => own.notify(),
+      onRecorded,
     });
-    return { shipper, own, bans, silence, retention, fleet };
+    return { shipper, own, bans, silence, retention, fleet, alerts };
   }
 
   private async buildSources(state: State, config: LoadedConfig['config'], server: string) {
@@ -329,6 +334,7 @@ export class Daemon {
     this.works = works;
     this.record(works, { action: 'daemon.reload', details: { config: loaded.path, changes: changed } });
     if (this.stopping.signal.aborted) return null;
+    works.alerts?.start();
     await this.attempt('starting shipping', () => Promise.race([works.shipper.start(), this.stopped]));
     if (this.stopping.signal.aborted) return null;
     await this.attempt('starting the journal of bans', () => works.bans.start());
@@ -337,15 +343,16 @@ export class Daemon {
     await this.attempt('starting the fleet', () => works.fleet?.start());
     await this.attempt('starting the API', () => this.api?.apply(loaded.config));
     log.info({ config: loaded.path }, 'configuration read again');
-    this.warnNoFail2banSink();
+    this.warnAboutSinks();
     this.heartbeat?.beat();
     return result;
   }
 
   /** A step that fails, for example because of a full disk, does not keep the following ones from running. */
   private async stopRuntime(works: Runtime, last?: NewEntry): Promise<void> {
-    const { bans, silence, retention, shipper, fleet } = works;
+    const { bans, silence, retention, shipper, fleet, alerts } = works;
     silence.stop();
+    alerts?.stop();
     await this.attempt('stopping the journal of bans', () => bans.stop());
     await this.attempt('stopping retention', () => retention.stop());
     if (last !== undefined) this.record(works, last);
@@ -361,16 +368,8 @@ export class Daemon {
     }
   }
 
-  private warnNoFail2banSink(): void {
-    for (const { key, why } of needlessKeys(this.loaded.config.sinks)) this.options.log.warn(`${key} ${why}`);
-    const unfed = checkSinkConfigured(this.loaded.config);
-    if (unfed !== null)
-      this.options.log.warn(
-        `${unfed.what}. ${unfed.next
-          ?.split('\n')
-          .map((line) => line.trim())
-          .join(' ')}`,
-      );
+  private warnAboutSinks(): void {
+    for (const warning of sinkWarnings(this.loaded.config)) this.options.log.warn(warning);
   }
 
   private replaced(source: SourceName, timeline: number, reason: string, lost: readonly LostRows[]): void {

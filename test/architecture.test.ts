@@ -11,6 +11,7 @@ const FLOW = [
   'formats',
   'sinks',
   'shipping',
+  'alerts',
   'retention',
   'query',
   'fail2ban',

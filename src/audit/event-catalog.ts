@@ -16,6 +16,7 @@ export type Category =
   | 'setting'
   | 'backup'
   | 'ban'
+  | 'alert'
   | 'daemon';
 
 /** An event type. Formats, the filter, menus and the table in the docs derive from it. */
@@ -234,6 +235,42 @@ const groups: Readonly<Record<Category, Group>> = {
     kinds: {
       ban: { type: ['denied'], activity: 1, severity: 'notice' },
       unban: { type: ['allowed'], activity: 3, severity: 'notice' },
+    },
+  },
+  alert: {
+    noun: 'Alert',
+    ecs: ['intrusion_detection'],
+    classUid: DETECTION_FINDING,
+    names: [],
+    kinds: {
+      login_after_failures: {
+        title: 'Login after failed attempts',
+        outcome: 'unknown',
+        severity: 'critical',
+        type: ['info'],
+        activity: 1,
+      },
+      new_network: {
+        title: 'Login from a new network',
+        outcome: 'unknown',
+        severity: 'warning',
+        type: ['info'],
+        activity: 1,
+      },
+      change_after_alert: {
+        title: 'Changes after an alert',
+        outcome: 'unknown',
+        severity: 'critical',
+        type: ['info'],
+        activity: 1,
+      },
+      deletions: {
+        title: 'Many deletions',
+        outcome: 'unknown',
+        severity: 'error',
+        type: ['info'],
+        activity: 1,
+      },
     },
   },
   daemon: {
@@ -493,7 +530,7 @@ function typeOf(category: string, { noun, ecs, classUid }: Group, word: string, 
     outcome: kind.outcome ?? 'success',
     severity: kind.severity ?? 'info',
     title,
-    ecs: { category: kind.ecs ?? ecs, type: kind.type },
+    ecs: { ...(category === 'alert' ? { kind: 'alert' } : {}), category: kind.ecs ?? ecs, type: kind.type },
     ocsf: { classUid: kind.classUid ?? classUid, activityId: kind.activity },
     cef: { signature: action, name: title },
     aliases: kind.aliases ?? [],

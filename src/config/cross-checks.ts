@@ -3,6 +3,7 @@ import { NetworkSet } from '../audit/address.js';
 import { catalog, createClassifier } from '../audit/catalog.js';
 import { nearest } from '../audit/did-you-mean.js';
 import { isLoopback, listenAddress } from './api.js';
+import { formatDuration } from './duration-and-size.js';
 import { fleetProblems } from './fleet-checks.js';
 import type { KeyPath } from './key-path.js';
 import type { Config, EventsFilter } from './schema.js';
@@ -19,6 +20,7 @@ export function crossProblems(config: Config): ConfigProblem[] {
     ...sinks(config),
     ...jail(config),
     ...networks(config),
+    ...alertTimes(config),
     ...aliases(config),
     ...listening(config),
     ...fleetProblems(config),
@@ -179,11 +181,12 @@ function jail({ fail2ban }: Config): ConfigProblem[] {
   );
 }
 
-function networks({ fail2ban, api, source }: Config): ConfigProblem[] {
+function networks({ fail2ban, api, source, alerts }: Config): ConfigProblem[] {
   return [
     ...notNetworks(['fail2ban', 'never_ban'], fail2ban.never_ban),
     ...notNetworks(['source', 'trusted_proxies'], source.trusted_proxies),
     ...notNetworks(['api', 'trusted_proxies'], api.trusted_proxies),
+    ...notNetworks(['alerts', 'never'], alerts.never),
   ];
 }
 
@@ -197,6 +200,14 @@ function notNetworks(path: KeyPath, entries: readonly string[]): ConfigProblem[]
       return [problem([...path, at], `found ${quoted(entry)}, allowed is ${allowed}`)];
     }
   });
+}
+
+/** Changes can't be counted for longer than they are watched. */
+function alertTimes({ alerts }: Config): ConfigProblem[] {
+  const { within, collect } = alerts.change_after_alert;
+  if (collect <= within) return [];
+  const message = `found ${formatDuration(collect)}, allowed is at most alerts.change_after_alert.within (${formatDuration(within)})`;
+  return [problem(['alerts', 'change_after_alert', 'collect'], message)];
 }
 
 /** Tokens cross a network in clear text only if the configuration allows it. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isTimeZone } from '../audit/time-zone.js';
+import { alerts } from './alerts.js';
 import { api } from './api.js';
 import {
   absolutePath,
@@ -296,6 +297,7 @@ export const config = z.strictObject({
     .describe(
       'The jail, which install.sh --reconfigure writes; never_ban and ipv6_prefix also apply to the daemon.',
     ),
+  alerts: alerts.prefault({}),
   retention: retention
     .prefault({})
     .describe('Removes old rows from the table, once they are in an archive. Off by default.'),

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Config } from '../config/schema.js';
+import { type Config, needlessKeys } from '../config/schema.js';
 import { PAIR } from '../sinks/files/fail2ban-files.js';
 import type { Finding } from '../sinks/sink.js';
 
@@ -25,6 +25,15 @@ export function checkSinkConfigured({ sinks, fail2ban }: Config, directory = INS
   }
   const what = `fail2ban has the jail ${fail2ban.jail} (${jails[0]}), but there is no sink of type fail2ban: nobody is banned`;
   return { level: 'error', what, next: lines(pairOf(jails)) };
+}
+
+/** What the daemon logs at its start, in one line each. */
+export function sinkWarnings(config: Config): string[] {
+  const needless = needlessKeys(config.sinks).map(({ key, why }) => `${key} ${why}`);
+  const unfed = checkSinkConfigured(config);
+  if (unfed === null) return needless;
+  const next = unfed.next?.split('\n').map((line) => line.trim());
+  return [...needless, `${unfed.what}. ${next?.join(' ')}`];
 }
 
 function lines(pair: string | null): string {

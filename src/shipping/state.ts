@@ -60,6 +60,11 @@ const MIGRATIONS: readonly string[] = [
      source TEXT NOT NULL, timeline INTEGER NOT NULL, piece INTEGER NOT NULL, bits BLOB NOT NULL,
      PRIMARY KEY (source, timeline, piece)) WITHOUT ROWID;
    INSERT INTO meta (key, value) SELECT 'accounted_unknown', 'postern auditd' FROM meta WHERE key = 'retention_purged';`,
+  `CREATE TABLE IF NOT EXISTS raised_alert (
+     own_id INTEGER PRIMARY KEY, action TEXT NOT NULL, cause TEXT NOT NULL, users TEXT NOT NULL, row_id INTEGER NOT NULL,
+     time INTEGER NOT NULL);
+   CREATE TABLE IF NOT EXISTS known_network (
+     user TEXT NOT NULL, network TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (user, network)) WITHOUT ROWID;`,
 ];
 
 /** What is written in each transaction, together with the marks and fingerprints of the rows that it follows from. */

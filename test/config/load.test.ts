@@ -125,7 +125,7 @@ describe('a problem names its position, what was found and what is allowed', () 
     [
       'an age of an unknown category',
       'retention:\n  keep: { proxy_hosts: 1y }',
-      'c.yml:2:11: retention.keep.proxy_hosts: found an unknown key. Did you mean proxy_host? Allowed here: default, auth, proxy_host, redirection_host, stream, dead_host, certificate, access_list, port_forward, user, setting, backup, ban, daemon',
+      'c.yml:2:11: retention.keep.proxy_hosts: found an unknown key. Did you mean proxy_host? Allowed here: default, auth, proxy_host, redirection_host, stream, dead_host, certificate, access_list, port_forward, user, setting, backup, ban, alert, daemon',
     ],
     [
       'a schedule with seconds',

@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { DaemonRig } from './daemon-fixture.js';
+
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 20);
+
+function breakIn(rig: DaemonRig, n: number): void {
+  const address = `198.51.100.${n}`;
+  const user = { name: `user${n}` };
+  for (let at = 0; at < 5; at++) rig.record({ action: 'auth.login_failure', address });
+  rig.record({ action: 'auth.login_success', address, user });
+}
+
+describe('alerts of the real daemon', { timeout: 600_000 }, () => {
+  it(`${ROUNDS} break-ins, each with a kill -9 at a random moment after it: one alert for each in the audit files`, async () => {
+    const rig = new DaemonRig({ extra: 'alerts: { new_network: { enabled: false } }' });
+    try {
+      await rig.start();
+      await rig.shipped();
+      for (let round = 1; round <= ROUNDS; round++) {
+        breakIn(rig, round);
+        await sleep(Math.random() * 60);
+        await rig.kill('SIGKILL');
+        await rig.start();
+      }
+      breakIn(rig, ROUNDS + 1);
+      await rig.shipped();
+      await rig.until(({ sources, sinks }) => {
+        const own = sources.auditd?.maxId ?? 0;
+        return own > ROUNDS + 1 && (sinks.audit?.cursors.auditd?.id ?? 0) >= own;
+      }, 'all own events');
+      await rig.kill('SIGTERM');
+      const alerts = rig.auditLines().filter(({ action }) => action === 'alert.login_after_failures');
+      const related = alerts.map(({ details }) => details?.related);
+      const expected = Array.from({ length: ROUNDS + 1 }, (_, round) =>
+        Array.from({ length: 6 }, (_, at) => `postern:${round * 6 + at + 1}`),
+      );
+      expect(related).toEqual(expected);
+    } finally {
+      await rig.close();
+    }
+  });
+});
