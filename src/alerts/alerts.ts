@@ -3,7 +3,7 @@ import { NetworkSet } from '../audit/address.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { Config } from '../config/schema.js';
 import { messageOf } from '../errors.js';
-import type { FirstReadObserver, FirstReadRange } from '../shipping/live-rows.js';
+import type { FirstReadObserver, FirstReadRange } from '../shipping/first-read.js';
 import type { State } from '../shipping/state.js';
 import type { AuditSource } from '../source/source.js';
 import { type PeriodicTask, ticker } from '../ticker.js';

@@ -1,6 +1,6 @@
 import type { AuditEvent } from '../audit/event.js';
 import type { EditWatchOptions } from './edit-watch.js';
-import type { FirstReadObserver } from './live-rows.js';
+import type { FirstReadObserver } from './first-read.js';
 import type { LostRows } from './lost-rows.js';
 
 export interface FeedOptions extends EditWatchOptions {

@@ -12,7 +12,7 @@ import type { RowConsumer } from '../source/source.js';
 import type { ReadRow } from './edit-watch.js';
 import { whyRejected } from './event-filter.js';
 import type { FingerprintRun } from './fingerprints.js';
-import type { FirstReadObserver } from './live-rows.js';
+import type { FirstReadObserver } from './first-read.js';
 import { type RememberedRow, recentOf } from './recent-rows.js';
 
 /** The input that a sink needs from a page: the events themselves, or messages of those that pass its filter. */
