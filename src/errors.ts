@@ -43,6 +43,8 @@ export class AuditdError extends Error {
   readonly next: string | null;
   /** If several problems were found at once: all of them, one line each, in order. */
   readonly problems: readonly string[];
+  /** How long a receiver asked to wait before the next attempt, in milliseconds; null if it did not. */
+  readonly retryAfterMs: number | null;
 
   /**
    * @param code the kind of failure
@@ -51,13 +53,19 @@ export class AuditdError extends Error {
   constructor(
     readonly code: ErrorCode,
     what: string,
-    options: { next?: string | null; cause?: unknown; problems?: readonly string[] } = {},
+    options: {
+      next?: string | null;
+      cause?: unknown;
+      problems?: readonly string[];
+      retryAfterMs?: number | null;
+    } = {},
   ) {
-    const { next = null, problems = [], ...rest } = options;
+    const { next = null, problems = [], retryAfterMs = null, ...rest } = options;
     super(explained(what, next), rest);
     this.what = what;
     this.next = next;
     this.problems = problems;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 

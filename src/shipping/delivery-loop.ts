@@ -5,7 +5,7 @@ import type { SinkConfig } from '../config/schema.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { deliverRows, type SinkRows, sequencesOf } from '../sinks/deliver-rows.js';
 import type { BatchOrigin, Delivered, Sink } from '../sinks/sink.js';
-import { backoff } from './backoff.js';
+import { backoff, pauseAfter } from './backoff.js';
 import { DELIVERY_LIMIT_MS, DeliveryTimeout } from './delivery-timeout.js';
 import { whyRejected } from './event-filter.js';
 import { Health, type LoopState } from './loop-health.js';
@@ -259,7 +259,7 @@ export class SinkLoop implements FeedSubscriber {
     if (position === null) return false;
     for (let turn = 0; turn < TURNS_GIVEN && feed.isAheadOfOthers(position.upTo); turn++)
       await setImmediate();
-    const page = feed.read(position.upTo, this.input);
+    const page = feed.read(position.upTo, this.input, this.health.failures > 0);
     if (page === null) {
       if (position.upTo >= feed.status.maxId) position.caughtUpAt = this.options.clock();
       return false;
@@ -393,6 +393,6 @@ export class SinkLoop implements FeedSubscriber {
     this.opened = false;
     this.markSettled();
     this.health.failed(error);
-    await this.pause(backoff(this.health.failures, this.options.random));
+    await this.pause(pauseAfter(error, this.health.failures, this.options.random));
   }
 }

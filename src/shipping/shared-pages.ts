@@ -64,9 +64,11 @@ export class SharedPages {
     return this.pages.at(-1)?.page.upTo ?? null;
   }
 
-  /** The page above `after`, if it has a sink's input. */
-  find(after: number, input: SinkInput): FeedPage | null {
-    return this.pages.find(({ after: at, page }) => at === after && serves(page, input))?.page ?? null;
+  /** The page above `after`, if it has a sink's input. @param isRetry only one that can't have grown since it was read */
+  find(after: number, input: SinkInput, isRetry = false): FeedPage | null {
+    const isFound = ({ after: at, page }: Shared) =>
+      at === after && serves(page, input) && !(isRetry && page.length < PAGE_ROWS);
+    return this.pages.find(isFound)?.page ?? null;
   }
 
   /** Whether these pages lead from one position to another: a sink at the first will come to the second. */

@@ -131,14 +131,14 @@ export class Feed {
   /**
    * The rows above `after`, from memory or from the table; null if there are none now: `FeedSubscriber.wake` says when to ask again.
    *
-   * @param input what the page must have
+   * @param input what the page must have; `isRetry` if a sink failed at it: then with the rows that came later
    * @returns to be given back by `release` once it is delivered; never, if it is not
    */
-  read(after: number, input: SinkInput): FeedPage | null {
+  read(after: number, input: SinkInput, isRetry = false): FeedPage | null {
     const { phase } = this;
     if (phase.name !== 'reading') return null;
     const from = Math.min(after, this.markNow.id);
-    const page = phase.pages.find(from, input) ?? this.readTable(from, phase, { input });
+    const page = phase.pages.find(from, input, isRetry) ?? this.readTable(from, phase, { input });
     if (page !== null) phase.pages.take(page);
     return page;
   }
