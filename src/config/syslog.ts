@@ -70,7 +70,8 @@ const fingerprint = z
   )
   .transform((text) => parseFingerprint(text) ?? '');
 
-const tls = z.strictObject({
+/** TLS to a receiver: of syslog, and of HTTP. */
+export const tlsClient = z.strictObject({
   ca: absolutePath
     .optional()
     .describe('PEM file of the trusted certificate authorities; left out: those of the host.'),
@@ -80,13 +81,13 @@ const tls = z.strictObject({
     .union([fingerprint.transform((one) => [one]), z.array(fingerprint).min(1)])
     .optional()
     .describe(
-      'Only certificates of the collector with these SHA-256 fingerprints are accepted: one or a list. Without ca, any signer is accepted.',
+      'Only certificates of the receiver with these SHA-256 fingerprints are accepted: one or a list. Without ca, any signer is accepted.',
     ),
   server_name: z
     .string()
     .min(1)
     .optional()
-    .describe('Name in the certificate, if it differs from the host of the target.'),
+    .describe('Name in the certificate, if it differs from the host that is connected to.'),
   min_version: z.enum(['1.2', '1.3']).default('1.2').describe('Oldest version of TLS that is accepted.'),
 });
 
@@ -169,7 +170,7 @@ const fields = z
       .describe(
         'relp: how many messages may be sent without an acknowledgement. At most this many arrive twice when the daemon is killed. Left out: 128, and up to 1000 in a backlog.',
       ),
-    tls: tls.optional().describe('For tls, and for relp over TLS.'),
+    tls: tlsClient.optional().describe('For tls, and for relp over TLS.'),
     connect_timeout: durationBetween('100ms', '30s')
       .prefault('10s')
       .describe('Timeout of a connection attempt.'),
@@ -239,4 +240,4 @@ export const syslogSink = fields
   });
 
 export type SyslogSinkConfig = z.infer<typeof syslogSink>;
-export type SyslogTlsConfig = z.infer<typeof tls>;
+export type SyslogTlsConfig = z.infer<typeof tlsClient>;

@@ -8,7 +8,7 @@ interface Meaning {
 
 const DNS: Meaning = {
   what: 'its name does not resolve',
-  next: 'Check the name in targets and the DNS of this host',
+  next: 'Check the name in the configuration and the DNS of this host',
 };
 const RESET: Meaning = {
   what: 'it reset the connection',
@@ -22,7 +22,7 @@ const UNKNOWN_CA: Meaning = {
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   ECONNREFUSED: {
     what: 'it refused the connection',
-    next: 'Start the collector, or correct the port in targets',
+    next: 'Start the collector, or correct its port in the configuration',
   },
   ETIMEDOUT: { what: 'no answer', next: 'Check host, port, route and firewalls on the way' },
   EHOSTUNREACH: { what: 'no route to it', next: 'Check the address and the routing of this host' },
@@ -54,15 +54,15 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   CERT_SIGNATURE_FAILURE: UNKNOWN_CA,
   ERR_TLS_CERT_ALTNAME_INVALID: {
     what: 'its certificate is for another name',
-    next: 'Put the name of the certificate into targets, or set tls.server_name to it',
+    next: 'Connect to the name of the certificate, or set tls.server_name to it',
   },
   ERR_SSL_WRONG_VERSION_NUMBER: {
     what: 'it does not speak TLS',
-    next: 'Correct the port in targets, or use the transport without TLS',
+    next: 'Correct its port in the configuration, or connect without TLS',
   },
   ERR_SSL_PACKET_LENGTH_TOO_LONG: {
     what: 'it does not speak TLS',
-    next: 'Correct the port in targets, or use the transport without TLS',
+    next: 'Correct its port in the configuration, or connect without TLS',
   },
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: {
     what: 'it requires a client certificate',

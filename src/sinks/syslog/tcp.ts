@@ -14,6 +14,8 @@ export interface ConnectOptions {
   /** When it began, ms of the monotonic clock. */
   readonly startedAt: number;
   readonly signal: AbortSignal;
+  /** Whether our side stays open after the other side has ended its own; default true. */
+  readonly allowHalfOpen?: boolean;
 }
 
 /** What is left of the time, ms. */
@@ -27,7 +29,7 @@ export function connectSocket(
   target: string,
   options: ConnectOptions,
 ): Promise<net.Socket> {
-  const { timeoutMs, signal } = options;
+  const { timeoutMs, signal, allowHalfOpen = true } = options;
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(aborted(target, signal));
@@ -35,7 +37,7 @@ export function connectSocket(
     }
     const socket = net.connect({
       ...to,
-      allowHalfOpen: true,
+      allowHalfOpen,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_MS,

@@ -33,9 +33,9 @@ describe('check', () => {
       }),
     ).toEqual([
       expect.stringMatching(/^ok: 127\.0\.0\.1:\d+: connected in \d+ ms$/),
-      `error: 127.0.0.1:${dead}: it refused the connection (ECONNREFUSED) → Start the collector, or correct the port in targets`,
+      `error: 127.0.0.1:${dead}: it refused the connection (ECONNREFUSED) → Start the collector, or correct its port in the configuration`,
       expect.stringMatching(
-        /^error: no-such-host\.invalid:514: its name .* → Check the (name in targets|DNS)/,
+        /^error: no-such-host\.invalid:514: its name .* → Check the (name in the configuration|DNS)/,
       ),
     ]);
     expect(got).toEqual([]);
