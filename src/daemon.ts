@@ -277,16 +277,16 @@ export class Daemon {
   }
 
   private buildSinks(config: LoadedConfig['config'], fleet: Fleet | null): Promise<ConfiguredSink[]> {
-    const { clock } = this;
     const sinks = Object.entries(config.sinks).map(async ([name, sink]) => {
       const log = this.options.log.child({ sink: name });
+      const deps = { name, clock: this.clock, minFree: config.min_free, log, record: this.recordNow };
       return {
         name,
         config: sink,
         // Other servers' failed logins are for fail2ban alone: their own servers ship them to the other sinks.
         ...(sink.type === 'fail2ban' ? {} : { sources: ['postern', 'auditd'] as const }),
         ...(fleet === null || 'directory' in sink ? {} : { isActive: fleet.isActive }),
-        sink: await createSink(sink, config, { name, clock, minFree: config.min_free, log }),
+        sink: await createSink(sink, config, deps),
       };
     });
     return Promise.all(sinks);

@@ -184,6 +184,20 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
     read: (status) => figure(status, 'reconnects_total'),
   },
   {
+    name: 'postern_auditd_sink_refused_events_total',
+    type: 'counter',
+    help: 'Events that a receiver over HTTP refused for good and that were passed.',
+    labels: SINK,
+    read: (status) => figure(status, 'refused_total'),
+  },
+  {
+    name: 'postern_auditd_sink_retried_requests_total',
+    type: 'counter',
+    help: 'Requests over HTTP that were sent again.',
+    labels: SINK,
+    read: (status) => figure(status, 'retries_total'),
+  },
+  {
     name: 'postern_auditd_sink_rolls_total',
     type: 'counter',
     help: 'File rotations of a file sink.',

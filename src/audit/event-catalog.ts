@@ -510,6 +510,14 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['error'],
         activity: OTHER,
       },
+      event_refused: {
+        title: 'Events refused by a receiver',
+        outcome: 'failure',
+        severity: 'error',
+        ecs: ['database'],
+        type: ['error'],
+        activity: OTHER,
+      },
     },
   },
 };

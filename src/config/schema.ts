@@ -12,6 +12,7 @@ import {
 } from './duration-and-size.js';
 import { type eventsFilter, everySink } from './event-filter-schema.js';
 import { fleet } from './fleet.js';
+import { httpSink } from './http.js';
 import { jetstreamSink } from './jetstream.js';
 import { retention } from './retention.js';
 import { syslogSink } from './syslog.js';
@@ -118,7 +119,7 @@ export function needlessKeys(sinks: Config['sinks']): Array<{ readonly key: stri
 }
 
 /** A new kind of sink has its schema in its own file and one entry in this list. */
-const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink]);
+const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink, httpSink]);
 
 /** Null: a column that was read before has been removed for good. */
 const optional = (name: string, what: string) => text.nullable().default(name).describe(what);

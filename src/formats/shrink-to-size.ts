@@ -7,7 +7,8 @@ import { cutUtf8, fitsUtf8, utf8Length } from './utf8.js';
 const SHORTEST = 24;
 const CAPS = [1_024, 256, 64];
 
-function cutTexts(event: AuditEvent, bytes: number): AuditEvent {
+/** The event without its details, and with texts of at most this many bytes. */
+export function cutTexts(event: AuditEvent, bytes: number): AuditEvent {
   const cut = (text: string) => cutUtf8(text, bytes);
   const cutOrNull = (text: string | null) => (text === null ? null : cutUtf8(text, bytes));
   const { type, user, resource } = event;

@@ -56,6 +56,8 @@ function formatsIn(sink: SinkConfig): FormatInUse[] {
       return ['ecs'];
     case 'syslog':
       return [sink.format];
+    case 'http':
+      return ['ecs'];
     case 'jetstream':
       return ['fleet'];
     case 'fail2ban':

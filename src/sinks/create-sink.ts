@@ -19,6 +19,10 @@ export async function createSink(sink: SinkConfig, config: Config, deps: SinkDep
       const { createSyslogSink } = await loadPart('syslog', () => import('./syslog/syslog-sink.js'));
       return createSyslogSink(sink, deps);
     }
+    case 'http': {
+      const { createHttpSink } = await loadPart('http', () => import('./http/http-sink.js'));
+      return createHttpSink(sink, deps);
+    }
     case 'jetstream': {
       const loaded = await loadPart('JetStream', () => import('./jetstream/jetstream-sink.js'));
       return loaded.createJetstreamSink(sink, config.server ?? hostname(), deps);

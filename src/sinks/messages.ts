@@ -20,6 +20,8 @@ export interface Encoder {
   readonly last: (event: AuditEvent) => string;
   /** Appended to each message: nothing, or a line end. */
   readonly end: '' | '\n';
+  /** Set if the texts stand for bytes, one character a byte; else they are written as UTF-8. */
+  readonly isBinary?: true;
 }
 
 /** An event for which only the minimal message could be written, and why. */
@@ -194,7 +196,7 @@ export class MessageBuffer {
         this.unformatted.push({ at: memory.length, event, error });
       const text = formatted(event, format, last, note) + terminator;
       memory.makeRoom(text.length * 3);
-      memory.end += memory.bytes.write(text, memory.end);
+      memory.end += memory.bytes.write(text, memory.end, this.encoder.isBinary ? 'latin1' : 'utf8');
     } else {
       memory.end = written;
       if (terminator !== '') memory.bytes[memory.end++] = NEWLINE;

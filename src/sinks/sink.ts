@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { AuditEvent, SourceName } from '../audit/event.js';
+import type { NewEntry } from '../recorder/recorder.js';
 import type { RecentVerdict } from './files/eligibility-counts.js';
 import type { Encoder, Messages } from './messages.js';
 
@@ -132,4 +133,6 @@ export interface SinkDeps {
   /** Free bytes to leave to Postern on its disk; below that a file sink prunes, then pauses. */
   readonly minFree: number;
   readonly log: Logger;
+  /** Records an event of the daemon itself; left out where no daemon runs. */
+  readonly record?: (entry: NewEntry) => void;
 }

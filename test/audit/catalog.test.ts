@@ -75,6 +75,7 @@ describe('the catalog', () => {
       'daemon.hold_override',
       'daemon.own_events_missing',
       'daemon.rows_changed',
+      'daemon.event_refused',
     ]);
   });
 });

@@ -88,12 +88,49 @@ describe('a problem names its position, what was found and what is allowed', () 
     [
       'a misspelt sink type',
       'sinks:\n  a:\n    type: fail2bam',
-      /* its keys are not looked at */ 'c.yml:3:11: sinks.a.type: found "fail2bam", allowed is file, fail2ban, syslog or jetstream. Did you mean fail2ban?',
+      /* its keys are not looked at */ 'c.yml:3:11: sinks.a.type: found "fail2bam", allowed is file, fail2ban, syslog, jetstream or http. Did you mean fail2ban?',
     ],
     [
       'a sink without a type',
       'sinks:\n  a: { directory: /x }',
-      'c.yml:2:3: sinks.a.type: found nothing, allowed is file, fail2ban, syslog or jetstream',
+      'c.yml:2:3: sinks.a.type: found nothing, allowed is file, fail2ban, syslog, jetstream or http',
+    ],
+    [
+      'a url with a password, which is not repeated',
+      'sinks:\n  a: { type: http, protocol: otlp, url: "https://u:geheim@h/v1/logs" }',
+      'c.yml:2:41: sinks.a.url: write http:// or https:// with a host, and without user, password or #',
+    ],
+    [
+      'a bulk url without its path, and without an index',
+      'sinks:\n  a: { type: http, protocol: elasticsearch, url: "https://h:9200" }\n  b: { type: http, protocol: elasticsearch, url: "https://h:9200/_bulk" }',
+      [
+        'c.yml:2:50: sinks.a.url: the path must end with /_bulk: https://host:9200/_bulk',
+        'c.yml:3:3: sinks.b.index: missing; name the index here, or in the url: https://host:9200/INDEX/_bulk',
+      ],
+    ],
+    [
+      'keys of another protocol over HTTP',
+      'sinks:\n  a: { type: http, protocol: otlp, url: "http://h/v1/logs", index: x, tls: {} }',
+      [
+        'c.yml:2:68: sinks.a.index: protocol otlp does not have it; leave the key out',
+        'c.yml:2:76: sinks.a.tls: the url has no TLS; write https://, or leave the key out',
+      ],
+    ],
+    [
+      'a secret in a header',
+      'sinks:\n  a: { type: http, protocol: otlp, url: "http://h/v1/logs", headers: { DD-API-KEY: abc, Host: x } }',
+      [
+        'c.yml:2:84: sinks.a.headers.DD-API-KEY: a secret does not belong into the configuration; put it into a file and name it in auth',
+        'c.yml:2:95: sinks.a.headers.Host: the sink sets this header itself; leave it out',
+      ],
+    ],
+    [
+      'a user without a password over HTTP',
+      'sinks:\n  a: { type: http, protocol: otlp, url: "http://h/v1/logs", auth: { user: x, token: /t } }',
+      [
+        'c.yml:2:75: sinks.a.auth.user: user and password belong together',
+        'c.yml:2:75: sinks.a.auth.user: token is set too; only one way to log in is allowed',
+      ],
     ],
     ['an empty sink', 'sinks:\n  a:\n', 'c.yml:2:5: sinks.a: found an empty value, allowed is a mapping'],
     [

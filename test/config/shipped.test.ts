@@ -35,6 +35,7 @@ describe('the shipped config.yml', () => {
 
   it('the examples in config.yml are valid when they are uncommented', () => {
     expect(parseConfig(uncommented(/# siem:/), FILE).sinks.siem).toMatchObject({ type: 'syslog' });
+    expect(parseConfig(uncommented(/# otel:/), FILE).sinks.otel).toMatchObject({ type: 'http' });
     expect(parseConfig(uncommented(/# stream:/), FILE).sinks.stream).toMatchObject({ type: 'jetstream' });
     expect(parseConfig(uncommented(/# events:/), FILE).sinks.audit?.events).toMatchObject({
       outcome: ['failure'],

@@ -98,7 +98,7 @@ export function assessSink(sink: LoopStatus, now: number): SinkHealth {
 }
 
 /** Sinks that send events to another host. */
-const REMOTE = new Set(['syslog', 'jetstream']);
+const REMOTE = new Set(['syslog', 'http', 'jetstream']);
 
 /** Answers whether the SIEM is up to date. */
 export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now: number): AttackVerdict {

@@ -141,6 +141,7 @@ const KINDS: Readonly<Record<string, string>> = {
   file: 'Log files',
   fail2ban: "fail2ban's log",
   syslog: 'SIEM (syslog)',
+  http: 'Receiver (HTTP)',
   jetstream: 'Fleet (JetStream)',
 };
 
