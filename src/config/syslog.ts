@@ -135,8 +135,10 @@ const fields = z
       .describe('Format of the message body.'),
     envelope: z
       .enum(['rfc5424', 'rfc3164'])
-      .default('rfc5424')
-      .describe('Syslog header of the message; rfc3164 for old collectors.'),
+      .optional()
+      .describe(
+        'Syslog header of the message; rfc3164 for old collectors. Left out: rfc5424, or rfc3164 with format leef, which QRadar expects there.',
+      ),
     facility: z.enum(FACILITIES).default('authpriv').describe('Syslog facility.'),
     app_name: z
       .string()
@@ -221,7 +223,12 @@ function contradictions(sink: Fields): Array<[keyof Fields, string]> {
 const UDP_MESSAGE = 1_400;
 const MESSAGE = 8 * 2 ** 10;
 
-/** A syslog collector. Defaults that depend on the transport are filled in. */
+/** Only RFC 5424 has a byte order mark and structured data. */
+function defaultEnvelope({ format, bom, structured_data: data }: Fields): 'rfc5424' | 'rfc3164' {
+  return format === 'leef' && !bom && data.id === null ? 'rfc3164' : 'rfc5424';
+}
+
+/** A syslog collector. Defaults that depend on transport and format are filled in. */
 export const syslogSink = fields
   .superRefine((sink, context) => {
     for (const [key, message] of contradictions(sink))
@@ -235,6 +242,7 @@ export const syslogSink = fields
       framing:
         sink.framing ??
         (sink.transport === 'unix-stream' ? ('newline' as const) : ('octet-counting' as const)),
+      envelope: sink.envelope ?? defaultEnvelope(sink),
       max_message_size: sink.max_message_size ?? (sink.transport === 'udp' ? UDP_MESSAGE : MESSAGE),
     };
   });

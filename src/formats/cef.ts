@@ -3,6 +3,7 @@ import { type AuditEvent, publicId } from '../audit/event.js';
 import { printable } from './escape-unprintable.js';
 import { product } from './observer.js';
 import { formatPlainText } from './plain-text.js';
+import { targetUser } from './target-user.js';
 import { cutEscaped } from './utf8.js';
 
 export interface CefOptions {
@@ -72,10 +73,13 @@ function source(address: string | null): string {
 
 function user(event: AuditEvent): string {
   const name = event.user.name ?? event.user.email;
+  const actor = pair('suid', event.user.id) + pair('suser', name);
   // The user who logs in is both the actor and the account acted on.
-  const login = event.type.ecs.category.includes('authentication') ? pair('duser', name) : '';
-  const target = event.type.category === 'user' ? pair('duid', event.resource.id) : '';
-  return pair('suid', event.user.id) + pair('suser', name) + login + target;
+  if (event.type.ecs.category.includes('authentication')) return actor + pair('duser', name);
+  const about = targetUser(event);
+  if (about === null) return actor;
+  const { id = null, name: targetName, email = null } = about.target;
+  return actor + pair('duser', targetName ?? email) + pair('duid', id);
 }
 
 function time(event: AuditEvent): string {

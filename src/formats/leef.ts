@@ -21,24 +21,16 @@ const LEEF_DELIMITER = '^';
 const EVENT_ID_LENGTH = 255;
 
 /** Matches a text that needs no escape in a value. All other texts are examined. */
-const plain = /^[ -<>-[\]_-~]*$/;
-const escapes: Readonly<Record<string, string>> = {
-  '\\': '\\\\',
-  '=': '\\=',
-  '^': '\\u005e',
-  '\r': '\\r',
-  '\n': '\\n',
-  '\t': '\\t',
-};
+const plain = /^[ -\]_-~]*$/;
+const escapes: Readonly<Record<string, string>> = { '^': '\\u005e', '\r': '\\r', '\n': '\\n' };
 
 /**
- * A value. LEEF has no escape for its delimiter, so `^` is written as `\u005e`; backslash, `=`, CR, LF and tab get a
- * backslash, so that a search for `src=` can't hit a text that a client has sent; other control characters are
- * shown as pictures.
+ * A value. LEEF has no escapes and QRadar undoes none, so only what would end a value or a line is written as an escape of JSON (in
+ * `details` it is one): the delimiter, CR and LF. A backslash and `=` stay as they are. Other control characters are shown as pictures.
  */
 export function escapeLeefValue(value: string): string {
   if (plain.test(value)) return value;
-  return printable(value.replace(/[\\^=\r\n\t]/g, (character) => escapes[character] ?? character));
+  return printable(value.replace(/[\^\r\n]/g, (character) => escapes[character] ?? character));
 }
 
 /** A field of the header, which has no escape: a pipe becomes `_`. */

@@ -409,6 +409,21 @@ describe('a problem names its position, what was found and what is allowed', () 
   });
 });
 
+describe('the envelope of a syslog sink', () => {
+  it.each([
+    ['', 'rfc5424'],
+    ['format: cef', 'rfc5424'],
+    ['format: leef', 'rfc3164'],
+    ['format: leef, envelope: rfc5424', 'rfc5424'],
+    ['format: ecs, envelope: rfc3164', 'rfc3164'],
+    ['format: leef, bom: true', 'rfc5424'],
+    ['format: leef, structured_data: { id: "audit@32473" }', 'rfc5424'],
+  ])('with { %s } is %s', (more, expected) => {
+    const text = `sinks: { s: { type: syslog, transport: relp, targets: ["a:1"], ${more} } }`;
+    expect(parseConfig(text, 'c.yml').sinks.s).toMatchObject({ envelope: expected });
+  });
+});
+
 describe('values that may be secret are not repeated', () => {
   const siem = (more: string) => `sinks: { s: { type: syslog, transport: relp, targets: ["a:1"], ${more} } }`;
   it.each([

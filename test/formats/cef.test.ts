@@ -80,6 +80,17 @@ describe('CEF', () => {
     });
     const user = readBack(plainEvent, { type: { ...plainEvent.type, category: 'user' } });
     expect(parseCef(formatCef(user)).extension).toMatchObject({ suser: 'jan.kowalski', duid: '12' });
+    expect(parseCef(formatCef(user)).extension).not.toHaveProperty('duser');
+    const named = readBack(user, { details: '{"before":{"name":"ben=x"},"after":{"name":"benno"}}' });
+    expect(parseCef(formatCef(named)).extension).toMatchObject({
+      suser: 'jan.kowalski',
+      duser: 'ben=x',
+      duid: '12',
+    });
+    const mailed = readBack(user, { details: '{"email":"ben@example.org"}' });
+    expect(parseCef(formatCef(mailed)).extension).toMatchObject({ duser: 'ben@example.org' });
+    const host = readBack(plainEvent, { details: '{"name":"ben"}' });
+    expect(parseCef(formatCef(host)).extension).not.toHaveProperty('duser');
   });
 
   it('a shortened CEF event is marked', () => {

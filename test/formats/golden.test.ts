@@ -32,6 +32,7 @@ const files: Readonly<Record<string, SyslogFormatOptions>> = {
   'rfc5424-text': { ...base, format: 'text', structuredDataId: 'audit@32473' },
   'rfc3164-ecs': { ...base, envelope: 'rfc3164' },
   'rfc3164-cef': { ...base, envelope: 'rfc3164', format: 'cef' },
+  'rfc3164-leef': { ...base, envelope: 'rfc3164', format: 'leef' },
   'rfc3164-text': { ...base, envelope: 'rfc3164', format: 'text' },
 };
 

@@ -4,27 +4,6 @@ export interface ParsedLeef {
   readonly attributes: Readonly<Record<string, string>>;
 }
 
-function unescapeValue(value: string): string {
-  let out = '';
-  for (let at = 0; at < value.length; at++) {
-    if (value.charAt(at) !== '\\') {
-      out += value.charAt(at);
-      continue;
-    }
-    const next = value.charAt(++at);
-    if (next === 'u') {
-      out += String.fromCharCode(Number.parseInt(value.slice(at + 1, at + 5), 16));
-      at += 4;
-    } else {
-      const plain: Record<string, string> = { n: '\n', r: '\r', t: '\t', '=': '=', '\\': '\\' };
-      const found = plain[next];
-      if (found === undefined) throw new Error(`bad escape \\${next}`);
-      out += found;
-    }
-  }
-  return out;
-}
-
 export function parseLeef(text: string): ParsedLeef {
   const parts = text.split('|');
   const header = parts.slice(0, 6);
@@ -36,7 +15,7 @@ export function parseLeef(text: string): ParsedLeef {
     if (equals < 1) throw new Error(`no key in ${JSON.stringify(attribute)}`);
     const key = attribute.slice(0, equals);
     if (key in attributes) throw new Error(`${key} stands twice`);
-    attributes[key] = unescapeValue(attribute.slice(equals + 1));
+    attributes[key] = attribute.slice(equals + 1); // LEEF has no escapes to undo
   }
   return { header, attributes };
 }

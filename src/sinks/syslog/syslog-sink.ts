@@ -83,7 +83,7 @@ function encoderOf(config: SyslogSinkConfig, formatter?: Formatter): Encoder {
     envelope: config.envelope,
     facility: config.facility,
     appName: config.app_name,
-    procId: null,
+    procId: String(process.pid),
     structuredDataId: config.structured_data.id,
     bom: config.bom,
     maxMessageSize: config.max_message_size,

@@ -36,7 +36,7 @@ export function messages(list: readonly AuditEvent[], config: Record<string, unk
     envelope: sink.envelope,
     facility: sink.facility,
     appName: sink.app_name,
-    procId: null,
+    procId: String(process.pid),
     structuredDataId: sink.structured_data.id,
     bom: sink.bom,
     maxMessageSize: sink.max_message_size,
