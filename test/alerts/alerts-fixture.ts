@@ -196,6 +196,17 @@ export class AlertsRig {
     this.wake();
   }
 
+  /** Until all rows are read, with no regard to the sink. */
+  async read(): Promise<void> {
+    const last = Number(this.writer.prepare('SELECT coalesce(max(id), 0) FROM audit_log').pluck().get());
+    for (let tries = 0; (this.state?.mark('postern')?.id ?? 0) < last; tries++) {
+      if (tries > 10_000) throw new Error('rows are not read');
+      this.wake();
+      await sleep(tries === 0 ? 0 : 1);
+    }
+    this.alerts?.tick();
+  }
+
   /** Until the sink has all that there is. */
   async settle(): Promise<void> {
     for (let quiet = 0, tries = 0; quiet < 3; tries++) {

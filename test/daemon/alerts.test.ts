@@ -16,6 +16,7 @@ describe('alerts of the real daemon', { timeout: 600_000 }, () => {
     const rig = new DaemonRig({ extra: 'alerts: { new_network: { enabled: false } }' });
     try {
       await rig.start();
+      rig.record({ action: 'setting.update' }); // rows of a table of which no row was ever read belong to a backlog
       await rig.shipped();
       for (let round = 1; round <= ROUNDS; round++) {
         breakIn(rig, round);
@@ -33,7 +34,7 @@ describe('alerts of the real daemon', { timeout: 600_000 }, () => {
       const alerts = rig.auditLines().filter(({ action }) => action === 'alert.login_after_failures');
       const related = alerts.map(({ details }) => details?.related);
       const expected = Array.from({ length: ROUNDS + 1 }, (_, round) =>
-        Array.from({ length: 6 }, (_, at) => `postern:${round * 6 + at + 1}`),
+        Array.from({ length: 6 }, (_, at) => `postern:${round * 6 + at + 2}`),
       );
       expect(related).toEqual(expected);
     } finally {
