@@ -201,7 +201,7 @@ export class Alerts implements FirstReadObserver {
 
   private prune(): void {
     const today = Math.floor(this.options.clock() / DAY_MS);
-    if (this.newNetwork === null || this.pruned === today) return;
+    if (this.newNetwork === null || (this.pruned === today && !this.store.networks.isMuch)) return;
     const memoryDays = Math.ceil(this.options.config.alerts.new_network.memory / DAY_MS);
     this.options.state.transaction(() => this.store.networks.removeOld(today, memoryDays));
     this.pruned = today;

@@ -6,7 +6,9 @@ export const DAY_MS = 86_400_000;
 const MOST_OF_USER = 1_000;
 const MOST = 200_000;
 /** Logins that were learned last, so that a backlog of them costs a look into memory. */
-const CACHED = 10_000;
+const CACHED = 20_000;
+/** After so many writes what is too much is removed. */
+const REMOVED_AFTER = 10_000;
 /** A user stays known for so long after the last network was forgotten. */
 const USER_KEPT_DAYS = 365;
 
@@ -21,11 +23,15 @@ export class KnownNetworks {
   /** Not written yet: the day by network and user. */
   private pending = new Map<string, Map<string, number>>();
   private size = 0;
-  private readonly cache = new Map<string, number>();
+  /** The day by user and network; by address, if it is of IPv6. */
+  private readonly cache = new Map<string, Map<string, number>>();
+  private cached = 0;
+  /** Since the last removal. */
+  private added = 0;
   private readonly find: Database.Statement;
   private readonly any: Database.Statement;
   private readonly put: Database.Statement;
-  private readonly count: Database.Statement;
+  private readonly crowded: Database.Statement;
   private readonly countAll: Database.Statement;
   private readonly trim: Database.Statement;
   private readonly trimAll: Database.Statement;
@@ -39,7 +45,7 @@ export class KnownNetworks {
       `INSERT INTO known_network (user, network, seen) VALUES (?, ?, ?)
        ON CONFLICT (user, network) DO UPDATE SET seen = max(seen, excluded.seen)`,
     );
-    this.count = db.prepare('SELECT count(*) FROM known_network WHERE user = ?').pluck();
+    this.crowded = db.prepare('SELECT user FROM known_network GROUP BY user HAVING count(*) > ?').pluck();
     this.countAll = db.prepare('SELECT count(*) FROM known_network').pluck();
     this.trim = db.prepare(
       `DELETE FROM known_network WHERE user = ? AND network IN
@@ -61,10 +67,18 @@ export class KnownNetworks {
   /** A login of a user at a time, ms. @param address canonical text as from parseAddress */
   learn(user: string, address: string, time: number): void {
     const day = Math.floor(time / DAY_MS);
-    const key = `${user} ${address}`;
-    if ((this.cache.get(key) ?? 0) >= day) return;
-    if (this.cache.size >= CACHED) this.cache.clear();
-    this.cache.set(key, day);
+    const end = address.lastIndexOf('.');
+    const place = end === -1 ? address : address.slice(0, end);
+    let cached = this.cache.get(user);
+    const last = cached?.get(place);
+    if (last !== undefined && last >= day) return;
+    if (++this.cached > CACHED) {
+      this.cache.clear();
+      this.cached = 1;
+      cached = undefined;
+    }
+    if (cached === undefined) this.cache.set(user, new Map([[place, day]]));
+    else cached.set(place, day);
     const network = homeNetwork(address);
     const known = this.pending.get(user) ?? new Map<string, number>();
     this.pending.set(user, known);
@@ -88,13 +102,18 @@ export class KnownNetworks {
   write(): void {
     for (const [user, networks] of this.pending) {
       for (const [network, day] of networks) this.put.run(user, network, day);
-      if (Number(this.count.get(user)) > MOST_OF_USER) this.trim.run(user, user, MOST_OF_USER);
     }
   }
 
   committed(): void {
+    this.added += this.size;
     this.pending = new Map();
     this.size = 0;
+  }
+
+  /** Whether many were written since the last removal. */
+  get isMuch(): boolean {
+    return this.added >= REMOVED_AFTER;
   }
 
   /** Removes what is too old or too much. Inside a transaction. */
@@ -102,6 +121,8 @@ export class KnownNetworks {
     // A clock that was set forward must not make all networks old.
     const newest = Number(this.newest.get() ?? 0);
     this.prune.run(Math.min(today, newest) - memoryDays - USER_KEPT_DAYS);
+    for (const user of this.crowded.all(MOST_OF_USER)) this.trim.run(user, user, MOST_OF_USER);
+    this.added = 0;
     if (Number(this.countAll.get()) > MOST) this.trimAll.run(MOST);
   }
 }
