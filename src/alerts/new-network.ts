@@ -24,8 +24,8 @@ export class NewNetwork implements AlertRule {
     // What is known is in state.db.
   }
 
-  recall(fact: Fact): void {
-    this.learn(fact);
+  recall(): void {
+    // Each login is learned when it is first read.
   }
 
   /** Any login, live or not. */

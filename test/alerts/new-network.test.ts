@@ -172,6 +172,22 @@ describe('a login from a new network', () => {
       expect(rig.actions()).toEqual(['new_network']);
     }));
 
+  it('an attempt that becomes a login by an edit counts, also after a restart', () =>
+    withAlerts({}, async (rig) => {
+      await rig.learned();
+      rig.login('jan', HOME);
+      const attempt = rig.row({ action: 'login_attempt', user: 'jan', address: AWAY });
+      await rig.settle();
+      await rig.stop();
+      await rig.start();
+      rig.edit(attempt, { action: 'login_success' });
+      await rig.settle();
+      expect(rig.actions()).toEqual(['new_network']);
+      rig.edit(attempt, { details: '{"edited":true}' });
+      await rig.settle();
+      expect(rig.actions()).toEqual(['new_network']);
+    }));
+
   it('logins while the alert was turned off are learned when it is turned on again', () =>
     withAlerts({}, async (rig) => {
       await rig.learned();
