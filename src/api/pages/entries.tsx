@@ -3,6 +3,7 @@ import { changesOf, Diff } from './diff.js';
 import { markInvisible } from './escape-invisible.js';
 import { Json } from './json-view.js';
 import { nounOf, severityOf, titleOf } from './labels.js';
+import { Related } from './related.js';
 import { Ago, exact } from './time-ago.js';
 import { link, type View } from './view-url.js';
 
@@ -147,6 +148,7 @@ function Body({ entry, written, budget }: { entry: Entry; written: View['written
           </details>
         )}
         {entry.versions === undefined ? null : <Versions of={entry.versions} budget={budget} />}
+        <Related entry={entry} />
         <Links entry={entry} written={written} href={href} />
       </div>
     </div>
