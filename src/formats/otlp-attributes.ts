@@ -79,8 +79,10 @@ export function writeAttributes(event: AuditEvent, isTruncated: boolean, to: Att
   optional('postern.resource.type', resource.type);
   optional('postern.resource.id', resource.id);
   optional('postern.address', event.rawAddress);
-  if (event.time === null) optional('postern.time_unreadable', event.rawTime ?? '');
-  else if (recordTime(event) === null) to.text('postern.time', new Date(event.time).toISOString());
+  if (event.time === null) {
+    optional('postern.time', event.rawTime);
+    to.text('postern.time_unknown', 'true');
+  } else if (recordTime(event) === null) to.text('postern.time', new Date(event.time).toISOString());
   if (event.revisionOf !== null) to.number('postern.revision_of', event.revisionOf);
   if (event.incomplete) to.text('postern.incomplete', attributeText(event.incomplete));
   if (details !== null) to.text(DETAILS_KEY, printableJson(details));

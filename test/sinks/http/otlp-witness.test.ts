@@ -143,7 +143,8 @@ describe.skipIf(!hasProtoc)('an OTLP request', () => {
       '1795378860000000000',
     ]);
     expect(text).toMatch(/key: "postern.time"\s*value \{\s*string_value: "9999-12-31T23:59:59.999Z"/);
-    expect(text).toMatch(/key: "postern.time_unreadable"\s*value \{\s*string_value: "soon"/);
+    expect(text).toMatch(/key: "postern.time"\s*value \{\s*string_value: "soon"/);
+    expect(text).toMatch(/key: "postern.time_unknown"\s*value \{\s*string_value: "true"/);
     expect(byProtoc(byPython(requestOf(events, 'json')))).toBe(text);
   });
 
