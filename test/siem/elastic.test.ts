@@ -75,6 +75,13 @@ describe('the recipe for Elastic', () => {
     });
   });
 
+  it('lets Filebeat leave the keys of details whole', () => {
+    expect(parse(read('recipes/elastic/filebeat.yml'))).toMatchObject({
+      'filebeat.inputs': [{ parsers: [{ ndjson: { target: '', overwrite_keys: true } }] }],
+    });
+    expect(read('recipes/elastic/filebeat.yml')).not.toMatch(/^\s*expand_keys:/m);
+  });
+
   it('lets Filebeat know a file by bytes that every first line has, with the id of its event in them', () => {
     const filebeat = parse(read('recipes/elastic/filebeat.yml')) as {
       'filebeat.inputs': [{ 'prospector.scanner.fingerprint': { length: number } }];
