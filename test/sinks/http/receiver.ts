@@ -109,7 +109,8 @@ export class FaultyReceiver {
 
   private handle(request: IncomingMessage, response: ServerResponse, raw: Buffer): void {
     const { headers, method = '', url = '' } = request;
-    if (Number(headers['content-length']) !== raw.length) this.complaints.push('length of the body');
+    if (Number(headers['content-length'] ?? raw.length) !== raw.length)
+      this.complaints.push('length of the body');
     const body = headers['content-encoding'] === 'gzip' ? gunzipSync(raw) : raw;
     const seen = {
       method,
@@ -174,6 +175,7 @@ export class FaultyReceiver {
   /** As Elasticsearch 8 answers. */
   private bulk({ url, ids, events, headers, body }: SeenRequest, fault: Fault | null): [number, unknown] {
     if (url.endsWith('_has_privileges')) return [200, { has_all_requested: true }];
+    if (!url.includes('_bulk')) return [200, {}]; // whether it is up
     if (!/ndjson|json/.test(headers['content-type'] ?? ''))
       return [406, { error: 'Content-Type header [] is not supported', status: 406 }];
     if (body.length === 0) return [400, failureOf('parse_exception', 'request body is required')];
@@ -281,16 +283,18 @@ function actionsIn(body: Buffer): { ids: string[]; events: string[] } {
   const ids: string[] = [];
   const events: string[] = [];
   const lines = body.toString('utf8').split('\n');
-  for (let n = 0; n + 1 < lines.length; n += 2) {
+  for (let n = 0; n + 1 < lines.length; n++) {
+    if (lines[n] === '') continue; // Elasticsearch skips empty lines between actions
     const { create, index } = JSON.parse(lines[n] ?? '') as {
       create?: { _id?: string };
       index?: { _id?: string };
     };
     const action = create ?? index;
     if (action === undefined) throw new Error('no action');
-    JSON.parse(lines[n + 1] ?? '');
+    const document = lines[++n] ?? '';
+    JSON.parse(document);
     ids.push(action._id ?? '');
-    events.push(lines[n + 1] ?? '');
+    events.push(document);
   }
   return { ids, events };
 }
