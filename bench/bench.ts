@@ -4,6 +4,7 @@ import { exports } from './export.js';
 import { figuresTable, machine, writeTable } from './figures.js';
 import { firstBan } from './first-ban.js';
 import { fleet } from './fleet.js';
+import { overHttp } from './http.js';
 import { idle } from './idle.js';
 import { latency } from './latency.js';
 import { light } from './light.js';
@@ -21,6 +22,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   purge,
   query,
   syslog,
+  http: overHttp,
   api,
   export: exports,
   fleet,
