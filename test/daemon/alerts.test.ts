@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { controlRequest } from '../../src/control/client.js';
 import { DaemonRig } from './daemon-fixture.js';
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 20);
@@ -37,6 +38,33 @@ describe('alerts of the real daemon', { timeout: 600_000 }, () => {
         Array.from({ length: 6 }, (_, at) => `postern:${round * 6 + at + 2}`),
       );
       expect(related).toEqual(expected);
+    } finally {
+      await rig.close();
+    }
+  });
+
+  it('failures before a reload count for a login after it, and the alert is raised once', async () => {
+    const rig = new DaemonRig();
+    try {
+      await rig.start();
+      rig.record({ action: 'setting.update' });
+      await rig.shipped();
+      for (let at = 0; at < 5; at++) rig.record({ action: 'auth.login_failure', address: '198.51.100.1' });
+      await rig.shipped();
+      rig.configure('alerts: { deletions: { count: 20 } }');
+      await controlRequest(rig.control, 'POST', '/reload');
+      for (let at = 0; at < 2; at++)
+        rig.record({ action: 'auth.login_success', address: '198.51.100.1', user: { name: 'jan' } });
+      await rig.shipped();
+      await rig.until(
+        ({ sources, sinks }) =>
+          (sources.auditd?.maxId ?? 0) >= 3 &&
+          (sinks.audit?.cursors.auditd?.id ?? 0) >= (sources.auditd?.maxId ?? 0),
+        'the alert',
+      );
+      await rig.kill('SIGTERM');
+      const alerts = rig.auditLines().filter(({ action }) => action.startsWith('alert.'));
+      expect(alerts.map(({ action }) => action)).toEqual(['alert.login_after_failures']);
     } finally {
       await rig.close();
     }
