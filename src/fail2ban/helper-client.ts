@@ -4,9 +4,8 @@ import { AuditdError, codeOf, messageOf } from '../errors.js';
 import {
   type Ban,
   bansOn,
-  fail2banBans,
-  fail2banStatus,
-  type JailStatus,
+  fail2banReport,
+  type JailReport,
   parseBans,
   parseStatus,
   refusal,
@@ -21,11 +20,6 @@ export const HELPER_SOCKET = '/run/postern-auditd-fail2ban.sock';
 const TIMEOUT_MS = 25_000;
 /** Limit of an answer in bytes: 100,000 bans with their times are 7 MB. */
 const LONGEST = 16 * 2 ** 20;
-
-interface JailReport {
-  readonly status: JailStatus;
-  readonly bans: readonly Ban[];
-}
 
 /** A jail of fail2ban, for users who can't run fail2ban-client themselves. */
 export interface Jail {
@@ -47,8 +41,7 @@ export function createJail(name: string, socket: string = HELPER_SOCKET): Jail {
   return {
     report: async () => {
       if (helper()) return helperReport(name, socket);
-      const [status, bans] = await Promise.all([fail2banStatus(name), fail2banBans(name)]);
-      return { status, bans };
+      return fail2banReport(name);
     },
     unban: async (address, about) =>
       helper() ? helperUnban(name, address, socket, about) : unban(name, address, undefined, about),

@@ -1,5 +1,12 @@
 import { expect, it } from 'vitest';
-import { fail2banBans, fail2banStatus, type Run, testFilter, unban } from '../../src/fail2ban/client.js';
+import {
+  fail2banBans,
+  fail2banReport,
+  fail2banStatus,
+  type Run,
+  testFilter,
+  unban,
+} from '../../src/fail2ban/client.js';
 import { hostInstant } from '../../src/fail2ban/host-time.js';
 
 const status = (banned: string) => `Status for the jail: posternproxy
@@ -45,6 +52,37 @@ it('reads the status of a jail', async () => {
 it('reads an empty list of bans', async () => {
   const run = fake({ 'fail2ban-client status': { stdout: status('').trimEnd() } });
   expect((await fail2banStatus('posternproxy', run)).banned).toEqual([]);
+});
+
+const BANNER = 'Fail2Ban v1.0.2 reads log file that contains password failure report\nand bans.\n\n';
+const BANS = '203.0.113.7 \t2026-11-23 21:22:22 + 3890 = 2026-11-23 22:27:12\n2001:db8::/64';
+
+it('asks one process for the status and the bans', async () => {
+  const stdout = `${BANNER}fail2ban> ${status('203.0.113.7 2001:db8::/64')}\nfail2ban> ${BANS}\nfail2ban> `;
+  const run = fake({ 'fail2ban-client -i': { stdout } });
+  const report = await fail2banReport('posternproxy', run);
+  expect(report.status).toMatchObject({ banned: ['203.0.113.7', '2001:db8::/64'], totalBanned: 7 });
+  expect(report.bans.map(({ address }) => address)).toEqual(['203.0.113.7', '2001:db8::/64']);
+  expect(run.asked).toEqual(['fail2ban-client -i']);
+});
+
+it.each([
+  ['has no interactive mode', { exitCode: 255, stderr: 'Readline not available' }],
+  ['ends within it', { exitCode: 0, stdout: `${BANNER}fail2ban> ${status('203.0.113.7')}\nfail2ban> ` }],
+  [
+    'refuses a command',
+    { stdout: `${BANNER}fail2ban> ${status('')}\nfail2ban> Sorry but the command is invalid\nfail2ban> ` },
+  ],
+])('asks one at a time where fail2ban-client %s', async (_, answer) => {
+  const run = fake({
+    'fail2ban-client -i': answer,
+    'fail2ban-client status': { stdout: status('203.0.113.7') },
+    'fail2ban-client get': { stdout: BANS },
+  });
+  const report = await fail2banReport('posternproxy', run);
+  expect(report.status.banned).toEqual(['203.0.113.7']);
+  expect(report.bans).toHaveLength(2);
+  expect(run.asked).toHaveLength(3);
 });
 
 it('reads bans with their times, a permanent one without an end', async () => {

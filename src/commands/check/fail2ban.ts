@@ -7,7 +7,7 @@ import { refusedNetworks } from '../../fail2ban/ban-actions.js';
 import { readLastBans } from '../../fail2ban/ban-log.js';
 import { checkLogFiles } from '../../fail2ban/check-log-files.js';
 import { checkSinkConfigured } from '../../fail2ban/check-sink-configured.js';
-import { type Ban, fail2banStatus, type JailStatus, testFilter } from '../../fail2ban/client.js';
+import { type Ban, fail2banReport, type JailReport, testFilter } from '../../fail2ban/client.js';
 import { missingBans, recordedBans, UNREPORTED_NEXT, unreported } from '../../fail2ban/compare-bans.js';
 import {
   configurationTroubles,
@@ -49,17 +49,19 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
   if (!config.fail2ban.enabled) return [leftOut(config)];
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
   if (sink === undefined || !('directory' in sink)) return [checkSinkConfigured(config) ?? noSink];
+  const tested = await filter();
+  const asked = await fail2banReport(config.fail2ban.jail).catch((error: unknown) => ({ error }));
   return [
-    ...(await filter()),
+    ...tested,
     ...checkLogFiles(sink.directory),
-    ...(await jail(config, sink.directory)),
+    ...(await jail(config, sink.directory, asked)),
     ...jailFile(config, sink.directory),
     ...defaults(config, sink.directory),
     prefix(config),
     ...(await refusedNetworks(config.fail2ban)),
     ...helper(),
     ...unreadableReports(config.fail2ban.bans),
-    ...(await unreportedBans(config)),
+    ...(await unreportedBans(config, asked)),
   ];
 }
 
@@ -97,11 +99,16 @@ function unreadableReports(path: string): Finding[] {
   }
 }
 
+/** What fail2ban has answered about the jail, or why it has not. */
+type Asked = JailReport | { readonly error: unknown };
+
 /** Bans that fail2ban has and the journal lacks. */
-async function unreportedBans({ fail2ban, state }: Config): Promise<Finding[]> {
+async function unreportedBans({ fail2ban, state }: Config, asked: Asked): Promise<Finding[]> {
   let bans: readonly Ban[];
   try {
-    ({ bans } = await createJail(fail2ban.jail).report());
+    // The daemon's own user has the helper.
+    if ('error' in asked && !existsSync(HELPER_SOCKET)) return [];
+    ({ bans } = 'error' in asked ? await createJail(fail2ban.jail).report() : asked);
   } catch {
     return []; // the jail's own finding says why it can't be asked
   }
@@ -192,16 +199,14 @@ function absent(error: unknown): boolean {
   return /is not installed|answers only root/.test(messageOf(error));
 }
 
-async function jail(config: Config, directory: string): Promise<Finding[]> {
+async function jail(config: Config, directory: string, asked: Asked): Promise<Finding[]> {
   const { fail2ban } = config;
-  let status: JailStatus;
-  try {
-    status = await fail2banStatus(fail2ban.jail);
-  } catch (error) {
-    return absent(error)
-      ? [{ level: 'warning', ...partsOfError(error) }]
-      : await without(error, fail2ban.jail);
+  if ('error' in asked) {
+    return absent(asked.error)
+      ? [{ level: 'warning', ...partsOfError(asked.error) }]
+      : await without(asked.error, fail2ban.jail);
   }
+  const { status } = asked;
   const missing = PAIR.map((name) => join(directory, name)).filter((file) => !status.logFiles.includes(file));
   const what = `jail ${fail2ban.jail} is running: ${formatCount(status.banned.length, 'address', 'addresses')} banned, ${formatCount(status.totalFailed, 'failure')} seen`;
   const networks = status.banned.filter((entry) => entry.includes('/'));
