@@ -480,6 +480,13 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['change'],
         activity: OTHER,
       },
+      notify_test: {
+        title: 'Test message',
+        severity: 'notice',
+        ecs: ['process'],
+        type: ['info'],
+        activity: OTHER,
+      },
       replay: {
         title: 'Events sent again on request',
         severity: 'notice',

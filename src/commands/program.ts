@@ -15,6 +15,7 @@ import { registerExport as exportEntries } from './export.js';
 import { registerFleet as fleet } from './fleet.js';
 import { registerFacts as facts } from './install-facts.js';
 import { registerJail as jail } from './jail.js';
+import { registerNotify as notify } from './notify.js';
 import { registerPurger as purger } from './purge-service.js';
 import { registerQuery as query } from './query.js';
 import { registerReload as reload } from './reload.js';
@@ -37,7 +38,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
 
 /** The subcommands in the groups of the help; a new one is added here. */
 const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) => void>]> = [
-  ['Daemon:', [run, status, reload, replay, retain]],
+  ['Daemon:', [run, status, reload, replay, notify, retain]],
   ['Inspect:', [check, explain, tail, query, exportEntries, stats]],
   ['Retention:', [archive]],
   ['Bans:', [bans, unban, jail]],

@@ -16,7 +16,8 @@ const OWN_HEADERS =
 /** Names of headers with a secret, which does not belong into the configuration. */
 const SECRET_HEADERS = /(authorization|cookie|token|secret|password|api-?key|-key)$/i;
 
-const auth = z.strictObject({
+/** How to log in to a receiver. */
+export const httpAuth = z.strictObject({
   token: absolutePath
     .optional()
     .describe(
@@ -37,8 +38,23 @@ const auth = z.strictObject({
     .describe('Another header with a secret, such as DD-API-KEY.'),
 });
 
-const URL_TEXT = 'http:// or https:// with a host, and without user, password or #';
+export const URL_TEXT = 'http:// or https:// with a host, and without user, password or #';
 const PROXY_TEXT = 'http://host:port';
+
+/** Headers without secrets. */
+export const httpHeaders = z
+  .record(
+    z.string().regex(TOKEN, 'the name of an HTTP header'),
+    z.string().regex(HEADER_VALUE, 'printable ASCII'),
+  )
+  .default({})
+  .describe('Further headers of each request, such as a tenant. Not for secrets: auth.header has a file.');
+
+export const httpProxy = z
+  .string()
+  .refine((text) => parseHttpProxy(text) !== null, `write ${PROXY_TEXT}`)
+  .optional()
+  .describe('HTTP proxy on the way: http://host:port. Variables of the environment are not used.');
 
 const fields = z
   .strictObject({
@@ -94,24 +110,12 @@ const fields = z
       .default(2_000)
       .describe('Most events of a request. So many can arrive twice when an answer is lost.'),
     timeout: durationBetween('1s', '50s').prefault('20s').describe('Timeout of a request.'),
-    headers: z
-      .record(
-        z.string().regex(TOKEN, 'the name of an HTTP header'),
-        z.string().regex(HEADER_VALUE, 'printable ASCII'),
-      )
-      .default({})
-      .describe(
-        'Further headers of each request, such as a tenant. Not for secrets: auth.header has a file.',
-      ),
-    auth: auth
+    headers: httpHeaders,
+    auth: httpAuth
       .optional()
       .describe('How to log in. Secrets are in separate files, which are read for each request.'),
     tls: tlsClient.optional().describe('For an https url.'),
-    proxy: z
-      .string()
-      .refine((text) => parseHttpProxy(text) !== null, `write ${PROXY_TEXT}`)
-      .optional()
-      .describe('HTTP proxy on the way: http://host:port. Variables of the environment are not used.'),
+    proxy: httpProxy,
     on_refused: z
       .enum(['skip', 'hold'])
       .default('skip')
@@ -172,10 +176,15 @@ function contradictions(sink: Fields): Array<[string[], string]> {
     found.push([['tls'], 'the url has no TLS; write https://, or leave the key out']);
   if ((sink.tls?.cert === undefined) !== (sink.tls?.key === undefined))
     found.push([['tls'], 'cert and key belong together; give both or neither']);
-  return [...found, ...authContradictions(sink), ...headerContradictions(sink)];
+  return [...found, ...loginContradictions(sink)];
 }
 
-function authContradictions({ auth: given }: Fields): Array<[string[], string]> {
+/** Conflicts within `auth` and `headers`, as `[path, what to do]`. */
+export function loginContradictions(sink: Pick<Fields, 'auth' | 'headers'>): Array<[string[], string]> {
+  return [...authContradictions(sink), ...headerContradictions(sink)];
+}
+
+function authContradictions({ auth: given }: Pick<Fields, 'auth'>): Array<[string[], string]> {
   if (given === undefined) return [];
   const found: Array<[string[], string]> = [];
   if ((given.user === undefined) !== (given.password === undefined)) {
@@ -189,7 +198,7 @@ function authContradictions({ auth: given }: Fields): Array<[string[], string]> 
   return found;
 }
 
-function headerContradictions({ headers }: Fields): Array<[string[], string]> {
+function headerContradictions({ headers }: Pick<Fields, 'headers'>): Array<[string[], string]> {
   return Object.keys(headers).flatMap((name): Array<[string[], string]> => {
     if (OWN_HEADERS.test(name))
       return [[['headers', name], 'the sink sets this header itself; leave it out']];

@@ -16,6 +16,7 @@ import { httpSink } from './http.js';
 import { jetstreamSink } from './jetstream.js';
 import { retention } from './retention.js';
 import { syslogSink } from './syslog.js';
+import { webhookSink } from './webhook.js';
 
 const text = z.string().min(1);
 
@@ -119,7 +120,14 @@ export function needlessKeys(sinks: Config['sinks']): Array<{ readonly key: stri
 }
 
 /** A new kind of sink has its schema in its own file and one entry in this list. */
-const sink = z.discriminatedUnion('type', [fileSink, fail2banSink, syslogSink, jetstreamSink, httpSink]);
+const sink = z.discriminatedUnion('type', [
+  fileSink,
+  fail2banSink,
+  syslogSink,
+  jetstreamSink,
+  httpSink,
+  webhookSink,
+]);
 
 /** Null: a column that was read before has been removed for good. */
 const optional = (name: string, what: string) => text.nullable().default(name).describe(what);

@@ -11,7 +11,7 @@ import { whyRejected } from './event-filter.js';
 import { Health, type LoopState } from './loop-health.js';
 import type { LoopStatus } from './loop-status.js';
 import { type SinkInput, sinkInput } from './page-collector.js';
-import { Replay, type ReplayRequest, type ReplayStatus } from './replay.js';
+import { Replay, type ReplayRequest, type ReplayStatus, refuseReplay } from './replay.js';
 import { type SinkPosition, SinkPositions } from './sink-positions.js';
 import type { Feed } from './source-feed.js';
 import type { State } from './state.js';
@@ -132,10 +132,7 @@ export class SinkLoop implements FeedSubscriber {
    */
   replay(request: ReplayRequest): void {
     const { config, feeds } = this.options;
-    if (config.type === 'file') {
-      const what = `Sink ${this.name} is of type ${config.type}: its files have each row once`;
-      throw new AuditdError('USAGE', what, { next: 'Only network sinks are sent rows again' });
-    }
+    refuseReplay(this.name, config.type);
     if (this.replaying?.status.state === 'running') {
       throw new AuditdError('CONFLICT', `Sink ${this.name} has a replay running`, {
         next: 'Wait for its end',

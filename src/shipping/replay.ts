@@ -150,3 +150,15 @@ export function parseReplay(body: unknown): ReplayRequest & { sink: string } {
     rate,
   };
 }
+
+/** @throws AuditdError `USAGE` for a kind of sink that must not get old rows again */
+export function refuseReplay(sink: string, type: string): void {
+  if (type === 'file')
+    throw new AuditdError('USAGE', `Sink ${sink} is of type ${type}: its files have each row once`, {
+      next: 'Only network sinks are sent rows again',
+    });
+  if (type === 'webhook')
+    throw new AuditdError('USAGE', `Sink ${sink} is of type ${type}: it tells people what happens now`, {
+      next: `To see that it works, run: postern-auditd notify test ${sink}`,
+    });
+}

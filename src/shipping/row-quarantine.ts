@@ -58,6 +58,8 @@ function formatsIn(sink: SinkConfig): FormatInUse[] {
       return [sink.format];
     case 'http':
       return ['ecs'];
+    case 'webhook':
+      return ['text'];
     case 'jetstream':
       return ['fleet'];
     case 'fail2ban':

@@ -23,6 +23,10 @@ export async function createSink(sink: SinkConfig, config: Config, deps: SinkDep
       const { createHttpSink } = await loadPart('http', () => import('./http/http-sink.js'));
       return createHttpSink(sink, deps);
     }
+    case 'webhook': {
+      const { createWebhookSink } = await loadPart('webhook', () => import('./webhook/webhook-sink.js'));
+      return createWebhookSink(sink, deps);
+    }
     case 'jetstream': {
       const loaded = await loadPart('JetStream', () => import('./jetstream/jetstream-sink.js'));
       return loaded.createJetstreamSink(sink, config.server ?? hostname(), deps);

@@ -36,6 +36,7 @@ describe('the shipped config.yml', () => {
   it('the examples in config.yml are valid when they are uncommented', () => {
     expect(parseConfig(uncommented(/# siem:/), FILE).sinks.siem).toMatchObject({ type: 'syslog' });
     expect(parseConfig(uncommented(/# otel:/), FILE).sinks.otel).toMatchObject({ type: 'http' });
+    expect(parseConfig(uncommented(/# phone:/), FILE).sinks.phone).toMatchObject({ type: 'webhook' });
     expect(parseConfig(uncommented(/# stream:/), FILE).sinks.stream).toMatchObject({ type: 'jetstream' });
     expect(parseConfig(uncommented(/# events:/), FILE).sinks.audit?.events).toMatchObject({
       outcome: ['failure'],

@@ -49,6 +49,12 @@ export interface HttpRequest {
 
 const compress = promisify(gzip);
 
+/** What of a sink's configuration an exchange needs. */
+export type ExchangeConfig = Pick<
+  HttpSinkConfig,
+  'url' | 'auth' | 'headers' | 'tls' | 'proxy' | 'timeout' | 'compression'
+>;
+
 /** Sends requests to one receiver over connections that are kept. Redirects are not followed: a POST would become a GET. */
 export class HttpExchange {
   readonly url: URL;
@@ -59,7 +65,7 @@ export class HttpExchange {
 
   /** @param scheme word before a token in Authorization */
   constructor(
-    private readonly config: HttpSinkConfig,
+    private readonly config: ExchangeConfig,
     private readonly scheme: AuthScheme,
   ) {
     const url = parseHttpUrl(config.url);

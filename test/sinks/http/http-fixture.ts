@@ -6,12 +6,15 @@ import { pino } from 'pino';
 import { createClassifier } from '../../../src/audit/catalog.js';
 import { type HttpSinkConfig, httpSink } from '../../../src/config/http.js';
 import { config as schema } from '../../../src/config/schema.js';
+import type { WebhookSinkConfig } from '../../../src/config/webhook.js';
 import Database from '../../../src/load-sqlite.js';
 import { createAuditTable, createRecorder, type NewEntry } from '../../../src/recorder/recorder.js';
 import type { LoopStatus } from '../../../src/shipping/loop-status.js';
 import { Shipper } from '../../../src/shipping/shipper.js';
 import { State } from '../../../src/shipping/state.js';
 import { createHttpSink } from '../../../src/sinks/http/http-sink.js';
+import type { SinkDeps } from '../../../src/sinks/sink.js';
+import { createWebhookSink } from '../../../src/sinks/webhook/webhook-sink.js';
 import { createOwnSource } from '../../../src/source/auditd-source.js';
 import { createPosternSource } from '../../../src/source/postern-source.js';
 import type { FaultyReceiver, ReceiverOptions } from './receiver.js';
@@ -42,10 +45,18 @@ export class HttpRig {
   /** Messages of the log, `level: text`. */
   readonly log: string[] = [];
 
-  constructor(private readonly config: HttpSinkConfig) {
+  constructor(
+    private readonly config: HttpSinkConfig | WebhookSinkConfig,
+    private readonly redefined: Partial<SinkDeps> = {},
+  ) {
     this.db.pragma('journal_mode = WAL');
     this.db.pragma('synchronous = OFF');
     createAuditTable(this.db);
+  }
+
+  /** Adds one row. */
+  record(entry: NewEntry): number {
+    return createRecorder(this.db).record(entry);
   }
 
   /** Rows of several kinds and servers; a row for which `details` is given has them. @returns the last id */
@@ -98,7 +109,9 @@ export class HttpRig {
       createRecorder(state.db).record(entry);
       own.notify();
     };
-    const sink = createHttpSink(this.config, { name: 'http', clock: Date.now, minFree: 1, log, record });
+    const deps = { name: 'http', clock: Date.now, minFree: 1, log, record, ...this.redefined };
+    const { config } = this;
+    const sink = config.type === 'http' ? createHttpSink(config, deps) : createWebhookSink(config, deps);
     this.shipper = new Shipper({
       sources: [source, own],
       sinks: [{ name: 'http', config: this.config, sink }],

@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Inbox } from '../sinks/webhook/inbox.js';
+import { CLI, DaemonProcess } from '../support/daemon-process.js';
+
+const run = promisify(execFile);
+
+describe('notify test', () => {
+  const daemon = new DaemonProcess('notify');
+  let inbox: Inbox;
+  const configure = (webhook: string) =>
+    writeFileSync(
+      daemon.configPath,
+      `server: pp1
+source: { database: ${daemon.directory}/posternproxy.db }
+state: ${daemon.directory}/state
+control: ${daemon.control}
+min_free: 1M
+api: { enabled: false }
+sinks:
+  phone: { type: webhook, preset: ntfy, url: "${inbox.url('/postern')}", group_wait: 1s${webhook} }
+fail2ban: { bans: ${daemon.directory}/bans.log }
+`,
+    );
+  const notify = async (...args: string[]) => {
+    const given = ['notify', 'test', '--config', daemon.configPath, ...args];
+    return run(process.execPath, [CLI, ...given]).then(
+      ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+      (error: { code: number; stdout: string; stderr: string }) => error,
+    );
+  };
+
+  beforeAll(async () => {
+    inbox = await Inbox.open();
+    configure('');
+    await daemon.start();
+  });
+  afterAll(async () => {
+    await daemon.close();
+    await inbox.close();
+  });
+
+  it('sends a real event the way of all messages, and says that it was taken', async () => {
+    const { code, stdout } = await notify();
+    expect([code, stdout]).toEqual([0, 'phone: the message was taken\n']);
+    expect(inbox.bodies()).toMatchObject([{ topic: 'postern', title: 'Test message on pp1' }]);
+    expect(JSON.parse((await notify('--json')).stdout)).toEqual({ sink: 'phone', sent: true });
+  });
+
+  it('says what the receiver answered', async () => {
+    inbox.answers = Array.from({ length: 100 }, () => ({ status: 403 }));
+    const { code, stderr } = await notify('--timeout', '5');
+    inbox.answers = [];
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/phone: no message was taken within 5 s .*it answered 403.*credentials/s);
+  });
+
+  it('says which key of the filter keeps the test out, and which sinks there are', async () => {
+    const { code, stderr } = await notify('pager');
+    expect([code, stderr]).toEqual([2, expect.stringContaining('Name one of: phone')]);
+    configure(', events: { category: [alert, ban], min_severity: error }');
+    const filtered = await notify();
+    expect([filtered.code, filtered.stderr]).toEqual([
+      2,
+      expect.stringContaining('sinks.phone.events.category, sinks.phone.events.min_severity'),
+    ]);
+  });
+});
