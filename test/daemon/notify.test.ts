@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import Database from '../../src/load-sqlite.js';
+import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
 import { Inbox } from '../sinks/webhook/inbox.js';
 import { CLI, DaemonProcess } from '../support/daemon-process.js';
 
@@ -34,6 +36,12 @@ fail2ban: { bans: ${daemon.directory}/bans.log }
 
   beforeAll(async () => {
     inbox = await Inbox.open();
+    const db = new Database(`${daemon.directory}/posternproxy.db`);
+    db.pragma('journal_mode = WAL');
+    createAuditTable(db);
+    // Of a table of which no row was ever read, all rows count as a backlog, which raises no alert.
+    createRecorder(db).record({ action: 'auth.logout' });
+    db.close();
     configure('');
     await daemon.start();
   });
@@ -47,6 +55,31 @@ fail2ban: { bans: ${daemon.directory}/bans.log }
     expect([code, stdout]).toEqual([0, 'phone: the message was taken\n']);
     expect(inbox.bodies()).toMatchObject([{ topic: 'postern', title: 'Test message on pp1' }]);
     expect(JSON.parse((await notify('--json')).stdout)).toEqual({ sink: 'phone', sent: true });
+  });
+
+  it('tells of a login after a brute force, and not of the failures', async () => {
+    const db = new Database(`${daemon.directory}/posternproxy.db`);
+    const recorder = createRecorder(db);
+    const attempt = { address: '203.0.113.7', user: { name: 'jan', email: 'jan@example.org' } };
+    for (let n = 0; n < 5; n++) recorder.record({ action: 'auth.login_failure', ...attempt });
+    const before = inbox.taken.length;
+    recorder.record({ action: 'auth.login_success', ...attempt });
+    const came = () =>
+      inbox
+        .bodies()
+        .slice(before)
+        .some(({ title }) => title === 'Login after failed attempts on pp1');
+    await vi.waitFor(() => expect(came()).toBe(true), { timeout: 60_000 });
+    db.close();
+    expect(
+      inbox
+        .bodies()
+        .map(({ message }) => String(message))
+        .join('\n'),
+    ).not.toContain('Login failed');
+    expect(inbox.bodies().at(-1)?.message).toMatch(
+      /^Login after failed attempts .*jan.* from 203\.0\.113\.7 on pp1/,
+    );
   });
 
   it('says what the receiver answered', async () => {
