@@ -101,6 +101,7 @@ const cases: readonly [
   ],
   ['a new user without rights', [[0, change('create', 'user', { roles: ['viewer'] })]], []],
   ['a host whose role is admin', [[0, change('create', 'proxy_host', { role: 'admin' })]], []],
+  ['an alert of the daemon', [[0, change('alert.deletions', 'alert')]], ['alert']],
   ['a new token', [[0, change('auth.token_create', 'token')]], ['token_created']],
   ['a revoked token', [[0, change('auth.token_delete', 'token')]], []],
   ['a changed setting', [[0, change('update', 'setting')]], ['audit_settings_changed']],
