@@ -75,6 +75,9 @@ export interface TransactionMember {
   committed(): void;
 }
 
+/** Of pages in memory. Fingerprints are appended, so SQLite's 16 MB would fill up with pages that are not read again. */
+const CACHE_KIB = 2_048;
+
 export const STATE_VERSION = MIGRATIONS.length;
 
 /**
@@ -108,6 +111,7 @@ export class State {
       if (this.fresh) chmodSync(this.path, 0o640);
       this.db.pragma('journal_mode = WAL');
       this.db.pragma('synchronous = NORMAL');
+      this.db.pragma(`cache_size = -${CACHE_KIB}`);
       this.migrate();
       createAuditTable(this.db);
     } catch (error) {
