@@ -88,12 +88,12 @@ describe('a problem names its position, what was found and what is allowed', () 
     [
       'a misspelt sink type',
       'sinks:\n  a:\n    type: fail2bam',
-      /* its keys are not looked at */ 'c.yml:3:11: sinks.a.type: found "fail2bam", allowed is file, fail2ban, syslog, jetstream or http. Did you mean fail2ban?',
+      /* its keys are not looked at */ 'c.yml:3:11: sinks.a.type: found "fail2bam", allowed is file, fail2ban, syslog, jetstream, http or webhook. Did you mean fail2ban?',
     ],
     [
       'a sink without a type',
       'sinks:\n  a: { directory: /x }',
-      'c.yml:2:3: sinks.a.type: found nothing, allowed is file, fail2ban, syslog, jetstream or http',
+      'c.yml:2:3: sinks.a.type: found nothing, allowed is file, fail2ban, syslog, jetstream, http or webhook',
     ],
     [
       'a url with a password, which is not repeated',
