@@ -64,8 +64,8 @@ export class RowNotes implements RowGuard {
   readonly found: Suspect | null;
   private readonly quarantined: Set<string>;
   private suspect: Suspects | null;
-  /** The suspected rows that were processed successfully since. */
-  private readonly done = new Set<number>();
+  /** The row before, of the same page: nothing is between the two. */
+  private before: NotedRow | null = null;
   private readonly tried = new Set<string>();
   private begun: NotedRows | null = null;
   private machine = { boot: 0, up: 0, at: Number.NEGATIVE_INFINITY };
@@ -131,6 +131,7 @@ export class RowNotes implements RowGuard {
   }
 
   end(): void {
+    this.before = null;
     if (this.begun !== null) this.write('running', null);
   }
 
@@ -149,17 +150,21 @@ export class RowNotes implements RowGuard {
     this.file = null;
   }
 
-  /** Clears the suspicion after success: of a row, or of a group once its first and its last row are done. */
+  /** Clears the suspicion after success. A group shrinks from both ends: two readers may work on it, each from one of them. */
   private passed(row: NotedRow): void {
-    const { suspect } = this;
+    const { suspect, before } = this;
+    this.before = row;
     if (suspect === null) return;
     if ('deaths' in suspect) {
       if (suspect.id === row.id) this.suspect = null;
       return;
     }
-    if (!isAmong(suspect, row)) return;
-    this.done.add(Number(row.row));
-    if (this.done.has(suspect.first) && this.done.has(suspect.last)) this.suspect = null;
+    if (row.source !== suspect.source) return;
+    const ids = [Number(row.row), Number(before?.source === row.source ? before.row : row.row)];
+    const [low, high] = [Math.min(...ids), Math.max(...ids)];
+    const first = low <= suspect.first ? Math.max(suspect.first, high + 1) : suspect.first;
+    const last = high >= suspect.last ? Math.min(suspect.last, low - 1) : suspect.last;
+    this.suspect = first > last ? null : { ...suspect, first, last };
   }
 
   private write(state: Note['state'], row: NotedRow | null, rows: NotedRows | null = null): void {

@@ -112,6 +112,26 @@ describe('the crash note of a row', () => {
       expect(start().found).toBeNull();
     });
 
+    test('a note of several rows is kept for the rows that neither of two readers has reached', () => {
+      const { path, start } = place();
+      dieAmong(start());
+      const second = start();
+      for (const n of [3, 5, 6]) second.attempt(row(n), () => undefined); // the walk, from the lowest
+      second.end();
+      for (let n = 20; n > 7; n--) second.attempt(row(n), () => undefined); // the head, from the newest
+      dieAt(second, row(7), path);
+      expect(start().found).toMatchObject({ ...row(7), deaths: 2 });
+    });
+
+    test('a note of several rows blames none after one reader has passed them all, though ids are missing', () => {
+      const { path, start } = place();
+      dieAmong(start());
+      const second = start();
+      for (const n of [4, 6, 9, 21]) second.attempt(row(n), () => undefined);
+      dieAt(second, row(9), path);
+      expect(start().found).toBeNull();
+    });
+
     test("a note of several rows does not replace a row's own note", () => {
       const { path, start } = place();
       dieAt(start(), row(7), path);
