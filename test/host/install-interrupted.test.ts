@@ -27,7 +27,7 @@ describeHost('install.sh after an interruption, and --uninstall', () => {
         'mount -t tmpfs -o size=60m tmpfs /opt',
         'umount /opt',
         '',
-        '/opt has 60 MB free, but the program needs 1',
+        '/opt has 60 MB free, but the program needs ',
       ],
       [
         'mount --bind /etc/systemd/system /etc/systemd/system; mount -o remount,ro,bind /etc/systemd/system',

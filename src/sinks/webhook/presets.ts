@@ -19,7 +19,7 @@ type Preset = (message: Notification, url: URL, config: WebhookSinkConfig) => { 
 const PRESETS: Readonly<Record<WebhookSinkConfig['preset'], Preset>> = {
   ntfy: ({ title, lines, severity }, url) => {
     // Published as JSON at the root, with the topic as a member: in headers, texts would have to be ASCII.
-    const path = url.pathname.replace(/\/+$/, '');
+    const path = url.pathname.replace(/\/$/, '');
     const at = path.lastIndexOf('/');
     const root = new URL(url);
     root.pathname = path.slice(0, at + 1);
