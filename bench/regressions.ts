@@ -5,14 +5,14 @@ import { fill } from './backlog.js';
 import { bareNode, cpuOf, percentile, Rig, usage } from './bench-fixture.js';
 
 const ROWS = 150_000;
-const ROUNDS = 5;
+const ROUNDS = 3;
 /** CPU of a backlog, in turns with reference.ts: 3.2 to 4.9 measured. */
 const MOST_CPU = 8;
 /** The highest RSS of a backlog, of a process of Node.js with nothing but a timer: 2.8 measured. */
 const MOST_RSS = 5;
 
 /**
- * The small version for CI: CPU per row and memory of a backlog as ratios to references of the same run, the median of five rounds.
+ * The small version for CI: CPU per row and memory of a backlog as ratios to references of the same run, the median of three rounds.
  * The bounds are wide: what exceeds them is no slow day but a change of the code. Sets the exit code.
  */
 export async function regressions(): Promise<void> {
