@@ -1,2 +1,10 @@
 export { type Classifier, createClassifier, resourceCategory } from './classifier.js';
-export { type Category, catalog, type EventType, type Outcome, type Severity } from './event-catalog.js';
+export {
+  type Category,
+  catalog,
+  type EventType,
+  isAtLeast,
+  type Outcome,
+  SEVERITIES,
+  type Severity,
+} from './event-catalog.js';

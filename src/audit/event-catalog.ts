@@ -1,5 +1,11 @@
 /** Syslog severities (RFC 5424 section 6.2.1) that audit events use, most severe first. */
-export type Severity = 'alert' | 'critical' | 'error' | 'warning' | 'notice' | 'info';
+export const SEVERITIES = ['alert', 'critical', 'error', 'warning', 'notice', 'info'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/** Whether a severity is as severe as another, or more. */
+export function isAtLeast(severity: Severity, least: Severity): boolean {
+  return SEVERITIES.indexOf(severity) <= SEVERITIES.indexOf(least);
+}
 
 export type Outcome = 'success' | 'failure' | 'unknown';
 

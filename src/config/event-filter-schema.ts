@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { SEVERITIES } from '../audit/catalog.js';
 
 /** Which events a sink receives; a missing key matches every event. */
 export const eventsFilter = z
@@ -15,10 +16,7 @@ export const eventsFilter = z
       .array(z.enum(['success', 'failure', 'unknown']))
       .describe('Only these outcomes.')
       .optional(),
-    min_severity: z
-      .enum(['alert', 'critical', 'error', 'warning', 'notice', 'info'])
-      .describe('Only events at least this severe.')
-      .optional(),
+    min_severity: z.enum(SEVERITIES).describe('Only events at least this severe.').optional(),
     server: z.array(z.string()).describe('Only events of these servers.').optional(),
     source: z
       .array(z.enum(['postern', 'auditd']))

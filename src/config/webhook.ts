@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { catalog } from '../audit/event-catalog.js';
+import { catalog, isAtLeast } from '../audit/catalog.js';
 import { absolutePath, durationBetween } from './duration-and-size.js';
 import { everySink } from './event-filter-schema.js';
 import { httpAuth, httpHeaders, httpProxy, loginContradictions, parseHttpUrl, URL_TEXT } from './http.js';
@@ -12,7 +12,7 @@ const NOTABLE = catalog
   .filter(
     ({ category, severity, action }) =>
       category === 'alert' ||
-      (category === 'daemon' && ['alert', 'critical', 'error'].includes(severity)) ||
+      (category === 'daemon' && isAtLeast(severity, 'error')) ||
       action === 'daemon.notify_test',
   )
   .map(({ action }) => action);

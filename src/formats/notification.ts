@@ -1,4 +1,4 @@
-import type { Severity } from '../audit/catalog.js';
+import { isAtLeast, type Severity } from '../audit/catalog.js';
 import { type AuditEvent, publicId } from '../audit/event.js';
 import { printable } from './escape-unprintable.js';
 import { formatPlainText } from './plain-text.js';
@@ -9,8 +9,6 @@ const NAMED = 10;
 /** Bytes of a sentence about an event. */
 const LONGEST_LINE = 400;
 const LONGEST_TITLE = 200;
-
-const SEVERITIES: readonly Severity[] = ['alert', 'critical', 'error', 'warning', 'notice', 'info'];
 
 /** A message for people about some events. All texts are printable and short; what users wrote is in them, so a receiver's syntax is still to be escaped. */
 export interface Notification {
@@ -69,8 +67,9 @@ export function notificationOf(events: readonly AuditEvent[], older: number): No
 }
 
 function worst(events: readonly AuditEvent[]): Severity {
-  const ranks = events.map(({ type }) => SEVERITIES.indexOf(type.severity));
-  return SEVERITIES[Math.min(...ranks)] ?? 'info';
+  return events
+    .map(({ type }) => type.severity)
+    .reduce((one, other) => (isAtLeast(one, other) ? one : other));
 }
 
 function notified(event: AuditEvent): NotifiedEvent {

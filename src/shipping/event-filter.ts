@@ -1,8 +1,6 @@
-import type { Severity } from '../audit/catalog.js';
+import { isAtLeast } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { EventsFilter } from '../config/schema.js';
-
-const SEVERITIES: readonly Severity[] = ['alert', 'critical', 'error', 'warning', 'notice', 'info'];
 
 /** Why a sink does not take an event, in the words of the key that keeps it out; null if it takes it. */
 export function whyRejected(filter: EventsFilter | undefined, event: AuditEvent): string | null {
@@ -15,10 +13,7 @@ export function whyRejected(filter: EventsFilter | undefined, event: AuditEvent)
   }
   if (outcome !== undefined && !outcome.includes(event.type.outcome))
     return `events.outcome: ${outcome.join(', ')}`;
-  if (
-    min_severity !== undefined &&
-    SEVERITIES.indexOf(event.type.severity) > SEVERITIES.indexOf(min_severity)
-  ) {
+  if (min_severity !== undefined && !isAtLeast(event.type.severity, min_severity)) {
     return `events.min_severity: ${min_severity}`;
   }
   if (server !== undefined && !server.includes(event.server)) return `events.server: ${server.join(', ')}`;
