@@ -45,7 +45,7 @@ Examples:
       ]);
       const { config } = loadConfig(options.config ?? null, process.env);
       const { sink, settings } = chosenSink(config, name);
-      refuseFiltered(sink, settings);
+      await refuseFiltered(sink, settings, config.server);
       const seconds = timeoutOf(options.timeout);
       const state = async () => {
         const status = (await controlRequest(config.control, 'GET', '/status')) as DaemonStatus;
@@ -95,15 +95,17 @@ function chosenSink(
 }
 
 /** A filter without the test event would let the command wait for nothing. */
-function refuseFiltered(sink: string, { events }: WebhookSinkConfig): void {
-  const { action, category, outcome, source, min_severity } = events;
-  const keys = [
-    ...(action !== undefined && !action.includes(ACTION) ? ['action'] : []),
-    ...(category !== undefined && !category.includes('daemon') ? ['category'] : []),
-    ...(outcome !== undefined && !outcome.includes('success') ? ['outcome'] : []),
-    ...(source !== undefined && !source.includes('auditd') ? ['source'] : []),
-    ...(min_severity !== undefined && !['notice', 'info'].includes(min_severity) ? ['min_severity'] : []),
-  ];
+async function refuseFiltered(sink: string, { events }: WebhookSinkConfig, server: string): Promise<void> {
+  const [{ catalog }, { whyRejected }] = await Promise.all([
+    import('../audit/catalog.js'),
+    import('../shipping/event-filter.js'),
+  ]);
+  const type = catalog.find(({ action }) => action === ACTION);
+  if (type === undefined) return;
+  const event = { type, action: ACTION, rawAction: ACTION, server, source: 'auditd' } as const;
+  const keys = Object.entries(events).flatMap(([key, wanted]) =>
+    whyRejected({ [key]: wanted }, event) === null ? [] : [key],
+  );
   if (keys.length === 0) return;
   const named = keys.map((key) => `sinks.${sink}.events.${key}`).join(', ');
   throw new AuditdError('USAGE', `The filter of ${sink} does not take the test event ${ACTION}: ${named}`, {

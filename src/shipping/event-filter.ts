@@ -2,8 +2,11 @@ import { isAtLeast } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
 import type { EventsFilter } from '../config/schema.js';
 
+/** What of an event a filter looks at. */
+export type Filtered = Pick<AuditEvent, 'type' | 'action' | 'rawAction' | 'server' | 'source'>;
+
 /** Why a sink does not take an event, in the words of the key that keeps it out; null if it takes it. */
-export function whyRejected(filter: EventsFilter | undefined, event: AuditEvent): string | null {
+export function whyRejected(filter: EventsFilter | undefined, event: Filtered): string | null {
   if (filter === undefined) return null;
   const { category, action, outcome, min_severity, server, source } = filter;
   if (category !== undefined && !category.includes(event.type.category))
