@@ -2,7 +2,7 @@ import type { HttpSinkConfig } from '../../config/http.js';
 import { createBulkFormat, shrinkDocument } from '../../formats/elasticsearch-bulk.js';
 import type { Encoder } from '../messages.js';
 import type { Finding } from '../sink.js';
-import { BrokenExchange, type HttpAnswer, type HttpExchange } from './exchange.js';
+import type { HttpAnswer, HttpExchange } from './exchange.js';
 import {
   type AnswerVerdict,
   type EventFate,
@@ -117,7 +117,7 @@ async function probeBulk(
   const { name, url } = exchange;
   const wanted = index ?? indexIn(url) ?? '';
   const asked = { index: [{ names: [wanted], privileges: ['create_doc'] }] };
-  const rights = await exchange.send(
+  const rights = await exchange.ask(
     {
       method: 'POST',
       url: siblingUrl(url, '_security/user/_has_privileges'),
@@ -126,7 +126,6 @@ async function probeBulk(
     },
     signal,
   );
-  if (rights instanceof BrokenExchange) throw rights.error;
   if (rights.status === 200 && jsonObject(rights.body)?.has_all_requested === true)
     return [{ level: 'ok', what: `${name}: the credentials may create documents in ${wanted}` }];
   if (rights.status === 200 && jsonObject(rights.body)?.has_all_requested === false)
@@ -138,11 +137,10 @@ async function probeBulk(
       },
     ];
   // OpenSearch, and a server without security, do not have this API. They refuse an empty request without storing anything.
-  const empty = await exchange.send(
+  const empty = await exchange.ask(
     { method: 'POST', contentType: 'application/x-ndjson', body: Buffer.alloc(0) },
     signal,
   );
-  if (empty instanceof BrokenExchange) throw empty.error;
   if (empty.status === 400 && jsonObject(empty.body) !== null)
     return [
       {

@@ -110,6 +110,13 @@ export class HttpExchange {
     return first;
   }
 
+  /** As `send`, for a request that changes nothing or that the caller repeats itself. @throws AuditdError also if the connection breaks */
+  async ask(wanted: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
+    const answer = await this.send(wanted, signal);
+    if (answer instanceof BrokenExchange) throw answer.error;
+    return answer;
+  }
+
   private createAgent(): DialingAgent {
     const { tls, proxy, timeout } = this.config;
     return new DialingAgent({ url: this.url, tls, proxy, connectTimeoutMs: Math.min(timeout, CONNECT_MS) });

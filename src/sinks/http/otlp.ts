@@ -7,7 +7,7 @@ import {
   shrinkOtlpProtobuf,
 } from '../../formats/otlp-protobuf.js';
 import type { Finding } from '../sink.js';
-import { BrokenExchange, type HttpAnswer, type HttpExchange } from './exchange.js';
+import type { HttpAnswer, HttpExchange } from './exchange.js';
 import {
   type AnswerVerdict,
   faultFinding,
@@ -86,8 +86,7 @@ async function probeExport(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const { name } = exchange;
-  const answer = await exchange.send({ method: 'POST', contentType, body }, signal);
-  if (answer instanceof BrokenExchange) throw answer.error;
+  const answer = await exchange.ask({ method: 'POST', contentType, body }, signal);
   const verdict = judgeExport(answer);
   if (verdict.verdict === 'stored') return [{ level: 'ok', what: `${name}: it takes OTLP requests` }];
   const finding = faultFinding(name, verdict);

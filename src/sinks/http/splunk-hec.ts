@@ -125,7 +125,7 @@ async function probeCollector(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const { name } = exchange;
-  const answer = await exchange.send(
+  const answer = await exchange.ask(
     {
       method: 'POST',
       contentType: 'application/json',
@@ -134,7 +134,6 @@ async function probeCollector(
     },
     signal,
   );
-  if (answer instanceof BrokenExchange) throw answer.error;
   if (answer.status === 400 && jsonObject(answer.body)?.code === NO_DATA)
     return [{ level: 'ok', what: `${name}: it accepts the token` }];
   const finding = faultFinding(name, judgeEvents(answer));

@@ -6,7 +6,7 @@ import { parseHttpUrl, staysOnHost, URL_TEXT } from '../../config/http.js';
 import type { WebhookSinkConfig } from '../../config/webhook.js';
 import { AuditdError, diagnosisOf, messageOf } from '../../errors.js';
 import { notificationOf } from '../../formats/notification.js';
-import { BrokenExchange, type HttpAnswer, HttpExchange } from '../http/exchange.js';
+import { type HttpAnswer, HttpExchange } from '../http/exchange.js';
 import type { Batch, Delivered, EventSink, Finding, SinkDeps, SinkFigures } from '../sink.js';
 import { sinkFailed } from '../syslog/collector-error.js';
 import { Pacing } from './pacing.js';
@@ -121,11 +121,10 @@ class WebhookSink implements EventSink {
     const exchange = this.exchange ?? exchangeFor(this.config);
     this.exchange = exchange;
     const { url, body } = webhookMessage(notificationOf(events, older), exchange.url, this.config);
-    const answer = await exchange.send(
+    const answer = await exchange.ask(
       { method: 'POST', url, contentType: 'application/json', body: Buffer.from(body) },
       signal,
     );
-    if (answer instanceof BrokenExchange) throw answer.error;
     const refusal = refusalOf(exchange.name, answer);
     if (refusal !== null) throw refusal;
     this.pacing.note(performance.now());
