@@ -1,8 +1,7 @@
-import { type AuditSource, type HighWaterMark, tryToRead } from '../source/source.js';
+import type { AuditSource, HighWaterMark } from '../source/source.js';
 import { type Fact, factOf } from './facts.js';
+import { pageBefore } from './page-before.js';
 
-const PAGE_ROWS = 1_000;
-const PAGE_BYTES = 2 * 2 ** 20;
 /** About 0.1 s of work, once after a start or a backlog. */
 const MOST_ROWS = 10_000;
 
@@ -20,10 +19,9 @@ export function earlierFacts({ source, mark, upTo, since }: EarlierRows): Fact[]
   const pages: Fact[][] = [];
   let before = upTo + 1;
   for (let rows = 0; rows < MOST_ROWS && before > 1; ) {
-    const found = tryToRead(source, { mark, after: 0, before, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
-    if (found.state !== 'reading') return null;
+    const found = pageBefore(source, mark, before);
+    if (found === null) return null;
     const { events } = found;
-    if (events.length === 0 && found.more) return null; // locked for a moment
     rows += events.length;
     const recent = events.filter(({ time }) => time !== null && time >= since);
     pages.push(recent.flatMap((event) => factOf(event) ?? []));

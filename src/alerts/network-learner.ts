@@ -1,12 +1,11 @@
 import type { State } from '../shipping/state.js';
-import { type AuditSource, tryToRead } from '../source/source.js';
+import type { AuditSource } from '../source/source.js';
 import { factOf } from './facts.js';
 import type { NewNetwork } from './new-network.js';
+import { pageBefore } from './page-before.js';
 
 /** The note in state.db: `done`, or where reading continues. Deleted while the alert is turned off. */
 const NOTE = 'alert_networks_learned';
-const PAGE_ROWS = 1_000;
-const PAGE_BYTES = 2 * 2 ** 20;
 /** Of each second: a table of 10 million rows is read in about half an hour, beside the shipping. */
 const BUDGET_MS = 50;
 
@@ -52,9 +51,8 @@ export class NetworkLearner {
     const mark = state.mark(source.name);
     if (mark === null) return false;
     const before = this.position(mark.timeline);
-    const found = tryToRead(source, { mark, after: 0, before, maxRows: PAGE_ROWS, maxBytes: PAGE_BYTES });
-    if (found.state !== 'reading') return false;
-    if (found.events.length === 0 && found.more) return false; // locked for a moment
+    const found = pageBefore(source, mark, before);
+    if (found === null) return false;
     const since = this.options.clock() - this.options.memory;
     const recent = found.events.filter(({ time }) => time !== null && time >= since);
     for (const event of recent) {
