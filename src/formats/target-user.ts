@@ -3,7 +3,7 @@
  * details. Only members of these names count, and only those that are texts, so that a client of Postern can add no field of its own.
  */
 import type { AuditEvent } from '../audit/event.js';
-import { asJsonObject, type JsonObject, objectOf, stringIn } from './json-members.js';
+import { asJsonObject, type JsonObject, objectOf, pairIn, stringIn } from './json-members.js';
 
 /** Left out: the row does not say. */
 export interface NamedUser {
@@ -25,13 +25,6 @@ const MEMBERS = [
   ['email', ['email', 'user_email']],
   ['full_name', ['full_name']],
 ] as const;
-/** How details show a change; the same as on the page. */
-const PAIRS = [
-  ['before', 'after'],
-  ['old', 'new'],
-  ['from', 'to'],
-  ['previous', 'current'],
-] as const;
 const NOTHING: NamedUser = {};
 
 /** Null for an event of another category. */
@@ -46,13 +39,6 @@ export function targetUser(event: AuditEvent): TargetUser | null {
   const [before, after] = [named(pair[0]), named(pair[1])];
   if (asJsonObject(pair[0]) === null) return { target: { ...identity, ...after }, changes: NOTHING };
   return { target: { ...identity, ...before }, changes: difference(before, after) };
-}
-
-function pairIn(value: JsonObject): readonly [unknown, unknown] | null {
-  for (const [before, after] of PAIRS) {
-    if (Object.hasOwn(value, before) && Object.hasOwn(value, after)) return [value[before], value[after]];
-  }
-  return null;
 }
 
 /** `{ "changes": { "name": ["a", "b"], "email": { "from": "c", "to": "d" } } }` */

@@ -1,3 +1,4 @@
+import { asJsonObject, pairIn } from '../../formats/json-members.js';
 import { markInvisible } from './escape-invisible.js';
 import { jsonTokens } from './json-view.js';
 
@@ -9,34 +10,15 @@ export interface FieldChange {
   readonly after: string | null;
 }
 
-const PAIRS = [
-  ['before', 'after'],
-  ['old', 'new'],
-  ['from', 'to'],
-  ['previous', 'current'],
-] as const;
 const DEEPEST = 8;
 const MOST = 100;
-
-function record(value: unknown): Readonly<Record<string, unknown>> | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : null;
-}
-
-function pairIn(value: Readonly<Record<string, unknown>>): readonly [unknown, unknown] | null {
-  for (const [before, after] of PAIRS) {
-    if (Object.hasOwn(value, before) && Object.hasOwn(value, after)) return [value[before], value[after]];
-  }
-  return null;
-}
 
 /**
  * The changes that an update's details describe: as `{ before, after }` (or old and new, from and to) for the whole, or per field under
  * `changes`. Null if the details describe none, or nothing differs.
  */
 export function changesOf(details: unknown): readonly FieldChange[] | null {
-  const top = record(details);
+  const top = asJsonObject(details);
   if (top === null) return null;
   const found: FieldChange[] = [];
   const pair = pairIn(top);
@@ -44,8 +26,8 @@ export function changesOf(details: unknown): readonly FieldChange[] | null {
     const key = typeof top.key === 'string' ? top.key : typeof top.field === 'string' ? top.field : '';
     compare(key, pair[0], pair[1], found, 0);
   }
-  for (const [key, each] of Object.entries(record(top.changes) ?? {}).slice(0, MOST)) {
-    const inner = record(each);
+  for (const [key, each] of Object.entries(asJsonObject(top.changes) ?? {}).slice(0, MOST)) {
+    const inner = asJsonObject(each);
     const values = Array.isArray(each) && each.length === 2 ? each : inner === null ? null : pairIn(inner);
     if (values !== null) compare(key, values[0], values[1], found, 0);
   }
@@ -54,7 +36,7 @@ export function changesOf(details: unknown): readonly FieldChange[] | null {
 
 function compare(path: string, before: unknown, after: unknown, found: FieldChange[], depth: number): void {
   if (found.length >= MOST) return;
-  const [left, right] = [record(before), record(after)];
+  const [left, right] = [asJsonObject(before), asJsonObject(after)];
   if (left !== null && right !== null && depth < DEEPEST) {
     for (const key of new Set([...Object.keys(left), ...Object.keys(right)])) {
       compare(path === '' ? key : `${path}.${key}`, left[key], right[key], found, depth + 1);

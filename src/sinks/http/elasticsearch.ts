@@ -1,5 +1,6 @@
 import type { HttpSinkConfig } from '../../config/http.js';
 import { createBulkFormat, shrinkDocument } from '../../formats/elasticsearch-bulk.js';
+import { asJsonObject } from '../../formats/json-members.js';
 import type { Encoder } from '../messages.js';
 import type { Finding } from '../sink.js';
 import type { HttpAnswer, HttpExchange } from './exchange.js';
@@ -13,7 +14,6 @@ import {
   jsonObject,
   judgeStatus,
   longestMessage,
-  memberObject,
   receiverText,
 } from './protocol.js';
 
@@ -69,8 +69,8 @@ const KNOWN: EventFate = { fate: 'known' };
 
 /** Null if it is not of the protocol; `denied` if the index or the credentials are the cause, and not the event. */
 function fateOf(item: unknown): EventFate | { readonly denied: string } | null {
-  const [result] = Object.values(memberObject(item) ?? {});
-  const { status, error } = memberObject(result) ?? {};
+  const [result] = Object.values(asJsonObject(item) ?? {});
+  const { status, error } = asJsonObject(result) ?? {};
   if (typeof status !== 'number') return null;
   if (isSuccess(status)) return STORED;
   if (status === 409) return KNOWN;
@@ -85,7 +85,7 @@ function fateOf(item: unknown): EventFate | { readonly denied: string } | null {
 /** Type and reason of an error, with the causes below it: the innermost names the field. */
 function errorText(error: unknown): string {
   if (typeof error === 'string') return receiverText(error);
-  const { type, reason, caused_by: cause } = memberObject(error) ?? {};
+  const { type, reason, caused_by: cause } = asJsonObject(error) ?? {};
   const own = [type, reason].filter((part) => typeof part === 'string').join(': ');
   return receiverText(cause === undefined ? own : `${own}; ${errorText(cause)}`);
 }

@@ -1,4 +1,5 @@
 import type { HttpSinkConfig } from '../../config/http.js';
+import { asJsonObject } from '../../formats/json-members.js';
 import { createOtlpJson, joinOtlpJson, shrinkOtlpJson } from '../../formats/otlp-json.js';
 import {
   createOtlpProtobuf,
@@ -17,7 +18,6 @@ import {
   jsonObject,
   judgeStatus,
   longestMessage,
-  memberObject,
   receiverText,
 } from './protocol.js';
 
@@ -58,7 +58,7 @@ function ofJson(body: Buffer): AnswerVerdict | null {
   const said = jsonObject(body);
   if (said === null || Object.keys(said).some((key) => key !== 'partialSuccess')) return null;
   const { rejectedLogRecords: rejected = 0, errorMessage: message } =
-    memberObject(said.partialSuccess ?? {}) ?? {};
+    asJsonObject(said.partialSuccess ?? {}) ?? {};
   return partial(Number(rejected), typeof message === 'string' ? message : '');
 }
 

@@ -1,3 +1,4 @@
+import { asJsonObject } from '../../formats/json-members.js';
 import type { Encoder } from '../messages.js';
 import type { Finding } from '../sink.js';
 import type { AuthScheme } from './credentials.js';
@@ -100,17 +101,10 @@ export function isSuccess(status: number): boolean {
 /** The members of a JSON object; null for anything else. */
 export function jsonObject(body: Buffer): Readonly<Record<string, unknown>> | null {
   try {
-    return memberObject(JSON.parse(body.toString('utf8')));
+    return asJsonObject(JSON.parse(body.toString('utf8')));
   } catch {
     return null;
   }
-}
-
-/** The value if it is an object; null for anything else. */
-export function memberObject(value: unknown): Readonly<Record<string, unknown>> | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : null;
 }
 
 /** A finding for an answer to a probe that shows a fault; null if the answer shows none. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HttpSinkConfig } from '../../config/http.js';
+import { asJsonObject } from '../../formats/json-members.js';
 import { createSplunkEvent, shrinkSplunkEvent } from '../../formats/splunk-event.js';
 import type { Finding } from '../sink.js';
 import { BrokenExchange, type HttpAnswer, type HttpExchange } from './exchange.js';
@@ -13,7 +14,6 @@ import {
   jsonObject,
   judgeStatus,
   longestMessage,
-  memberObject,
   receiverText,
 } from './protocol.js';
 
@@ -108,7 +108,7 @@ async function waitForAck(
   ) {
     const said = await exchange.send(request, signal);
     if (!(said instanceof BrokenExchange)) {
-      const acks = isSuccess(said.status) ? memberObject(jsonObject(said.body)?.acks) : null;
+      const acks = isSuccess(said.status) ? asJsonObject(jsonObject(said.body)?.acks) : null;
       if (acks?.[String(id)] === true) return { verdict: 'stored', rejected: 0, reason: '' };
       const verdict = acks === null ? judgeEvents(said) : null;
       if (verdict?.verdict === 'misconfigured') return verdict;
