@@ -5,7 +5,7 @@ import { objectOf, stringIn } from './json-members.js';
 import { product } from './observer.js';
 import { baseEvent, OCSF_VERSION, type OcsfClass, ocsfClasses } from './ocsf-classes.js';
 import { formatPlainText } from './plain-text.js';
-import { type NamedUser, targetUser } from './target-user.js';
+import { type NamedUser, type TargetUser, targetUser } from './target-user.js';
 
 export interface OcsfOptions {
   /** Sets `metadata.is_truncated` and `unmapped.postern.truncated`. */
@@ -61,8 +61,7 @@ function accountOf({ id, name, email, full_name }: NamedUser): OcsfUser | undefi
 }
 
 /** `user`: the account as it was; `user_result`: as it is now. */
-function accountChange(event: AuditEvent): Record<string, unknown> {
-  const about = targetUser(event);
+function accountChange(event: AuditEvent, about: TargetUser | null): Record<string, unknown> {
   const { id } = event.resource;
   const target = about === null ? (id ? { uid: id } : undefined) : accountOf(about.target);
   const isChanged = about !== null && Object.keys(about.changes).length > 0;
@@ -117,7 +116,7 @@ function sourceOf(classUid: number, event: AuditEvent): object | undefined {
 }
 
 /** The members that only events of this class have. */
-function particulars(classUid: number, event: AuditEvent): Record<string, unknown> {
+function particulars(classUid: number, event: AuditEvent, about: TargetUser | null): Record<string, unknown> {
   const { type, id } = event.resource;
   const kind = type ?? event.type.category;
   switch (classUid) {
@@ -127,7 +126,7 @@ function particulars(classUid: number, event: AuditEvent): Record<string, unknow
         evidences: event.address === null ? undefined : [{ src_endpoint: { ip: event.address } }],
       };
     case 3001:
-      return accountChange(event);
+      return accountChange(event, about);
     case 3002:
       return {
         user: userOf(event) ?? unknownUser,
@@ -156,14 +155,18 @@ function addressPath(classUid: number): string {
 }
 
 /** `name` points to the attribute that has the value. */
-function observablesOf(classUid: number, event: AuditEvent): readonly object[] | undefined {
+function observablesOf(
+  classUid: number,
+  event: AuditEvent,
+  about: TargetUser | null,
+): readonly object[] | undefined {
   const found: object[] = [];
   const { address, user } = event;
   if (address !== null) {
     found.push({ name: addressPath(classUid), type: 'IP Address', type_id: 2, value: address });
   }
   if (user.name) found.push({ name: 'actor.user.name', type: 'User Name', type_id: 4, value: user.name });
-  const target = classUid === 3001 ? targetUser(event)?.target.name : undefined;
+  const target = about?.target.name;
   if (target) found.push({ name: 'user.name', type: 'User Name', type_id: 4, value: target });
   return found.length === 0 ? undefined : found;
 }
@@ -207,6 +210,7 @@ export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string
   const activity = activities[activityId] ?? 'Other';
   const [severityId, severity] = severities[event.type.severity];
   const [statusId, status] = statusOf(classUid, activityId, event);
+  const about = classUid === 3001 ? targetUser(event) : null;
   const caption = (text: string) => (brief ? undefined : text);
   const json = JSON.stringify({
     time: event.time ?? event.ingested,
@@ -240,8 +244,8 @@ export function formatOcsf(event: AuditEvent, options: OcsfOptions = {}): string
     message: brief ? undefined : formatPlainText(event),
     actor: actorOf(event),
     device: { hostname: event.server, type_id: 1, type: caption('Server') },
-    ...particulars(classUid, event),
-    observables: brief ? undefined : observablesOf(classUid, event),
+    ...particulars(classUid, event, about),
+    observables: brief ? undefined : observablesOf(classUid, event, about),
   });
   return printableJson(
     `${json.slice(0, -1)},"unmapped":{"postern":${unmapped(classUid, event, truncated)}}}`,
