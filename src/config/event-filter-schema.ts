@@ -28,3 +28,19 @@ export const eventsFilter = z
 export const everySink = {
   events: eventsFilter.optional(),
 };
+
+/** `required` of a sink. */
+export function required(isRequired: boolean) {
+  return z
+    .boolean()
+    .default(isRequired)
+    .describe('Retention never removes a row that a required sink has not delivered.');
+}
+
+/** `start` of a sink. */
+export function startAt(first: 'beginning' | 'now') {
+  return z
+    .enum(['beginning', 'now'])
+    .default(first)
+    .describe('Where the sink begins at its very first start: at the oldest row, or with new rows only.');
+}

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isLoopback } from './api.js';
 import { absolutePath, durationBetween, only, sizeSchema } from './duration-and-size.js';
-import { everySink } from './event-filter-schema.js';
+import { everySink, required, startAt } from './event-filter-schema.js';
 import { tlsClient } from './syslog.js';
 
 const PROTOCOLS = ['otlp', 'elasticsearch', 'splunk-hec'] as const;
@@ -60,14 +60,8 @@ const fields = z
   .strictObject({
     type: z.literal('http'),
     ...everySink,
-    required: z
-      .boolean()
-      .default(true)
-      .describe('Retention never removes a row that a required sink has not delivered.'),
-    start: z
-      .enum(['beginning', 'now'])
-      .default('now')
-      .describe('Where the sink begins at its very first start: at the oldest row, or with new rows only.'),
+    required: required(true),
+    start: startAt('now'),
     protocol: z
       .enum(PROTOCOLS)
       .describe(

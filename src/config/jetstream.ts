@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { everySink } from './event-filter-schema.js';
+import { everySink, required, startAt } from './event-filter-schema.js';
 import { natsContradictions, natsFields, natsServers } from './nats.js';
 
 /** The fleet's stream. */
@@ -7,14 +7,8 @@ export const jetstreamSink = z
   .strictObject({
     type: z.literal('jetstream'),
     ...everySink,
-    required: z
-      .boolean()
-      .default(true)
-      .describe('Retention never removes a row that a required sink has not delivered.'),
-    start: z
-      .enum(['beginning', 'now'])
-      .default('now')
-      .describe('Where the sink begins at its very first start: at the oldest row, or with new rows only.'),
+    required: required(true),
+    start: startAt('now'),
     servers: natsServers.describe('NATS servers, tried in order: nats://host:port or tls://host:port.'),
     ...natsFields,
     window: z

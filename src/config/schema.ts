@@ -10,7 +10,7 @@ import {
   only,
   sizeSchema,
 } from './duration-and-size.js';
-import { type eventsFilter, everySink } from './event-filter-schema.js';
+import { type eventsFilter, everySink, required, startAt } from './event-filter-schema.js';
 import { fleet } from './fleet.js';
 import { httpSink } from './http.js';
 import { jetstreamSink } from './jetstream.js';
@@ -23,14 +23,8 @@ const text = z.string().min(1);
 /** Keys of both kinds of local files. */
 const localFiles = {
   ...everySink,
-  required: z
-    .boolean()
-    .default(true)
-    .describe('Retention never removes a row that a required sink has not delivered.'),
-  start: z
-    .enum(['beginning', 'now'])
-    .default('beginning')
-    .describe('Where the sink begins at its very first start: at the oldest row, or with new rows only.'),
+  required: required(true),
+  start: startAt('beginning'),
 };
 
 const mode = fileMode

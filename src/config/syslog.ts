@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { absolutePath, durationBetween, durationSchema, only, sizeSchema } from './duration-and-size.js';
-import { everySink } from './event-filter-schema.js';
+import { everySink, startAt } from './event-filter-schema.js';
 
 const TRANSPORTS = ['udp', 'tcp', 'tls', 'unix', 'unix-stream', 'relp'] as const;
 
@@ -111,10 +111,7 @@ const fields = z
       .describe(
         'Retention never removes a row that a required sink has not delivered. Left out: true, but false for udp and unix sockets.',
       ),
-    start: z
-      .enum(['beginning', 'now'])
-      .default('now')
-      .describe('Where the sink begins at its very first start: at the oldest row, or with new rows only.'),
+    start: startAt('now'),
     transport: z
       .enum(TRANSPORTS)
       .describe('Transport protocol. Only over relp the collector acknowledges each message.'),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { catalog, isAtLeast } from '../audit/catalog.js';
 import { absolutePath, durationBetween } from './duration-and-size.js';
-import { everySink } from './event-filter-schema.js';
+import { everySink, required, startAt } from './event-filter-schema.js';
 import { httpAuth, httpHeaders, httpProxy, loginContradictions, parseHttpUrl, URL_TEXT } from './http.js';
 import { tlsClient } from './syslog.js';
 
@@ -21,14 +21,8 @@ const fields = z
   .strictObject({
     type: z.literal('webhook'),
     ...everySink,
-    required: z
-      .boolean()
-      .default(false)
-      .describe('Retention never removes a row that a required sink has not delivered.'),
-    start: z
-      .enum(['beginning', 'now'])
-      .default('now')
-      .describe('Where the sink begins at its very first start: at the oldest row, or with new rows only.'),
+    required: required(false),
+    start: startAt('now'),
     preset: z
       .enum(PRESETS)
       .default('json')
