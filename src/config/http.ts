@@ -166,16 +166,20 @@ function contradictions(sink: Fields): Array<[string[], string]> {
       ['url'],
       'the path must end with /services/collector/event: https://host:8088/services/collector/event',
     ]);
+  return [...found, ...connectionContradictions(sink, url)];
+}
+
+/** Conflicts within `tls`, `auth` and `headers`, as `[path, what to do]`. @param url null: not known here */
+export function connectionContradictions(
+  sink: Pick<Fields, 'tls' | 'auth' | 'headers'>,
+  url: URL | null,
+): Array<[string[], string]> {
+  const found: Array<[string[], string]> = [];
   if (sink.tls !== undefined && url?.protocol === 'http:')
     found.push([['tls'], 'the url has no TLS; write https://, or leave the key out']);
   if ((sink.tls?.cert === undefined) !== (sink.tls?.key === undefined))
     found.push([['tls'], 'cert and key belong together; give both or neither']);
-  return [...found, ...loginContradictions(sink)];
-}
-
-/** Conflicts within `auth` and `headers`, as `[path, what to do]`. */
-export function loginContradictions(sink: Pick<Fields, 'auth' | 'headers'>): Array<[string[], string]> {
-  return [...authContradictions(sink), ...headerContradictions(sink)];
+  return [...found, ...authContradictions(sink), ...headerContradictions(sink)];
 }
 
 function authContradictions({ auth: given }: Pick<Fields, 'auth'>): Array<[string[], string]> {

@@ -2,7 +2,14 @@ import { z } from 'zod';
 import { catalog, isAtLeast } from '../audit/catalog.js';
 import { absolutePath, durationBetween } from './duration-and-size.js';
 import { everySink, required, startAt } from './event-filter-schema.js';
-import { httpAuth, httpHeaders, httpProxy, loginContradictions, parseHttpUrl, URL_TEXT } from './http.js';
+import {
+  connectionContradictions,
+  httpAuth,
+  httpHeaders,
+  httpProxy,
+  parseHttpUrl,
+  URL_TEXT,
+} from './http.js';
 import { tlsClient } from './syslog.js';
 
 const PRESETS = ['ntfy', 'discord', 'slack', 'apprise', 'json'] as const;
@@ -84,9 +91,7 @@ function contradictions(sink: Fields): Array<[string[], string]> {
   const url = sink.url === undefined ? null : parseHttpUrl(sink.url);
   if (sink.preset === 'ntfy' && url !== null && !/[^/]\/?$/.test(url.pathname.slice(1)))
     found.push([['url'], 'the path must end with the topic: https://ntfy.sh/TOPIC']);
-  if (sink.tls !== undefined && url?.protocol === 'http:')
-    found.push([['tls'], 'the url has no TLS; write https://, or leave the key out']);
-  return [...found, ...loginContradictions(sink)];
+  return [...found, ...connectionContradictions(sink, url)];
 }
 
 /** Messages for people. */

@@ -147,6 +147,7 @@ describe('the configuration of a webhook', () => {
     [{ url: 'https://ntfy.example/', preset: 'ntfy' }, 'end with the topic'],
     [{ url: 'https://a.example', preset: 'slack', template: {} }, 'preset slack does not have it'],
     [{ url: 'http://a.example', tls: {} }, 'no TLS'],
+    [{ url: 'https://a.example', tls: { cert: '/c' } }, 'cert and key belong together'],
     [{ url: 'https://a.example', headers: { Authorization: 'x' } }, 'a secret does not belong'],
   ])('%j: %s', (sink, message) => {
     const { error } = webhookSink.safeParse({ type: 'webhook', ...sink });
