@@ -142,6 +142,7 @@ const KINDS: Readonly<Record<string, string>> = {
   fail2ban: "fail2ban's log",
   syslog: 'SIEM (syslog)',
   http: 'Receiver (HTTP)',
+  webhook: 'Messages (webhook)',
   jetstream: 'Fleet (JetStream)',
 };
 

@@ -27,7 +27,8 @@ export function credentialHeaders(
   return headers;
 }
 
-function secretIn(path: string, key: string, inHeader = true): string {
+/** The content of a file with a secret, without its last newline. @throws AuditdError that names the key, never the content */
+export function secretIn(path: string, key: string, inHeader = true): string {
   let text: string;
   try {
     text = readFileSync(path, 'utf8').replace(/\r?\n$/, '');

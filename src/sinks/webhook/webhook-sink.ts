@@ -1,11 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEvent } from '../../audit/event.js';
 import { parseHttpUrl, staysOnHost, URL_TEXT } from '../../config/http.js';
 import type { WebhookSinkConfig } from '../../config/webhook.js';
-import { AuditdError, diagnosisOf, messageOf } from '../../errors.js';
+import { AuditdError, diagnosisOf } from '../../errors.js';
 import { notificationOf } from '../../formats/notification.js';
+import { secretIn } from '../http/credentials.js';
 import { type HttpAnswer, HttpExchange } from '../http/exchange.js';
 import type { Batch, Delivered, EventSink, Finding, SinkDeps, SinkFigures } from '../sink.js';
 import { sinkFailed } from '../syslog/collector-error.js';
@@ -145,19 +145,13 @@ function exchangeFor(config: WebhookSinkConfig): HttpExchange {
 }
 
 function urlIn(path: string): string {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8').trim();
-  } catch (error) {
-    const next = "Correct the path, or let the daemon's user read the file";
-    throw sinkFailed(`url_file: ${messageOf(error)}`, next, error);
-  }
+  const text = secretIn(path, 'url_file', false).trim();
   if (parseHttpUrl(text) === null)
     throw sinkFailed(`url_file: ${path} has no URL`, `Write the URL alone into the file: ${URL_TEXT}`);
   return text;
 }
 
-/** Null if the message was taken. */
+/** Null if the message was taken. Neither the answer's text nor a location is named: they may repeat the url, which may be a secret. */
 function refusalOf(name: string, { status, retryAfterMs, location }: HttpAnswer): AuditdError | null {
   if (status >= 200 && status < 300) return null;
   const what = `${name}: it answered ${status}`;
