@@ -3,6 +3,7 @@ import { appendFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import { formatEcs } from '../../src/formats/ecs.js';
 import { failure } from '../sinks/files/files-fixture.js';
 import { freePort } from '../sinks/syslog/receivers.js';
@@ -13,10 +14,14 @@ import { recipe } from './recipe.js';
 const packages = Unpacked.of('crowdsec');
 
 interface Alert {
+  readonly id: number;
+  readonly decisions: readonly unknown[] | null;
   readonly scenario: string;
   readonly events_count: number;
   readonly source: { readonly value: string };
 }
+
+const byUnits = (a: string, b: string) => (a < b ? -1 : 1);
 
 describe.skipIf(packages === null)('the recipe for CrowdSec', () => {
   let directory: string;
@@ -108,6 +113,15 @@ describe.skipIf(packages === null)('the recipe for CrowdSec', () => {
     });
   }
 
+  /** Failed logins for names of users, with so many seconds between them; the last one was a minute ago. */
+  function spaced(address: string, seconds: number, names: readonly string[]): string[] {
+    const last = Date.now() - 60_000;
+    return names.map((name, at) => {
+      const time = last - (names.length - 1 - at) * seconds * 1_000;
+      return failures(1, address, { time, ingested: time, user: { id: null, name, email: null } });
+    });
+  }
+
   function failures(count: number, address: string, over: Parameters<typeof failure>[1] = {}): string {
     return Array.from({ length: count }, () => {
       sequence++;
@@ -121,6 +135,18 @@ describe.skipIf(packages === null)('the recipe for CrowdSec', () => {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     return (JSON.parse(output) as Alert[] | null) ?? [];
+  }
+
+  /** Reads a log as if it had been followed, by the times of its lines. */
+  function replay(lines: readonly string[]): void {
+    // Lines count for 50 s. These are of the last hours.
+    writeFileSync(
+      at('parsers/s01-parse/postern-auditd-logs.yaml'),
+      recipe('crowdsec/postern-auditd-logs.yaml', { '<= 50': '<= 86400' }),
+    );
+    writeFileSync(at('replayed.log'), lines.toSorted(byUnits).join(''));
+    const log = ['-dsn', `file://${at('replayed.log')}`, '-type', 'postern-auditd'];
+    execFileSync(program('crowdsec'), [...config(), '-no-api', ...log], { stdio: 'pipe' });
   }
 
   it('passes its own check', () => {
@@ -165,5 +191,55 @@ describe.skipIf(packages === null)('the recipe for CrowdSec', () => {
     ]);
     // Who guessed which name is for the alert, and can't be had from what fail2ban reads.
     expect(JSON.stringify(alerts())).toContain('192.0.2.1');
+  });
+
+  it('bans who tries five names in a quarter of an hour, too slowly for the other scenario, and not who tries one name so', () => {
+    const names = ['jan', 'piet', 'joris', 'corneel', 'admin'];
+    const same = names.map(() => 'jan');
+    const inOneNetwork = names.flatMap((name, at) => spaced(`2001:db8:1:4::${at}`, 0, [name]));
+    const before = new Set(alerts().map(({ id }) => id));
+    replay([
+      ...spaced('203.0.113.20', 200, names),
+      ...spaced('203.0.113.21', 30, same),
+      ...spaced('203.0.113.22', 10, names),
+      ...spaced('203.0.113.23', 200, [...same, ...same]),
+      ...spaced('203.0.113.24', 200, ['jan', 'piet', 'joris', 'corneel', 'jan', 'piet']),
+      ...spaced('203.0.113.25', 1_000, names),
+      ...spaced('203.0.113.26', 200, ['', '', ...names.slice(1)]),
+      ...spaced('203.0.113.27', 60, same),
+      ...spaced('203.0.113.28', 60, [...same, 'jan', 'jan']),
+      ...inOneNetwork,
+      ...spaced('2001:db8:1:5::1', 200, names),
+      ...spaced('2001:db8:1:6::1', 200, [...same, ...same]),
+    ]);
+    const found = alerts().filter(({ id }) => !before.has(id));
+    const overflows = found.map(({ scenario, source }) => `${source.value} ${scenario}`);
+    expect(overflows.toSorted(byUnits)).toEqual([
+      '2001:db8:1:4::/64 postern/postern-auditd-bf-ipv6',
+      '2001:db8:1:4::/64 postern/postern-auditd-bf_user-enum-ipv6',
+      '2001:db8:1:5::/64 postern/postern-auditd-bf_user-enum-ipv6',
+      '203.0.113.20 postern/postern-auditd-bf_user-enum',
+      '203.0.113.21 postern/postern-auditd-bf',
+      '203.0.113.22 postern/postern-auditd-bf',
+      '203.0.113.22 postern/postern-auditd-bf_user-enum',
+      '203.0.113.28 postern/postern-auditd-bf',
+    ]);
+    for (const { decisions } of found) expect(decisions).toHaveLength(1);
+  });
+
+  it('labels each scenario as CrowdSec asks for', () => {
+    const scenarios = parseAllDocuments(recipe('crowdsec/postern-auditd-bf.yaml', {}));
+    const labels = scenarios.map((document) => (document.toJS() as { labels: unknown }).labels);
+    expect(labels).toHaveLength(4);
+    for (const one of labels)
+      expect(one).toMatchObject({
+        service: 'postern',
+        remediation: true,
+        behavior: 'http:bruteforce',
+        classification: expect.stringMatching(/^attack\.T\d{4}$/),
+        confidence: expect.toSatisfy((value) => [0, 1, 2, 3].includes(value as number)),
+        spoofable: 0,
+        label: expect.any(String),
+      });
   });
 });

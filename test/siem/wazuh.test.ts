@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { catalog } from '../../src/audit/catalog.js';
 import { formatEcs } from '../../src/formats/ecs.js';
-import { plainEvent } from '../formats/events.js';
+import { anyEvent, plainEvent } from '../formats/events.js';
 import { failure } from '../sinks/files/files-fixture.js';
 import { installed } from '../support/installed.js';
 import { readBack } from '../support/read-events.js';
@@ -55,6 +56,52 @@ function matching(line: string): string[] {
   return rules.filter(holds).map(({ id }) => id);
 }
 
+interface Mapping {
+  readonly type?: string;
+  readonly properties?: Readonly<Record<string, Mapping>>;
+}
+
+const template = JSON.parse(read('recipes/wazuh/postern-auditd-template.json')) as {
+  readonly mappings: Mapping;
+};
+
+function mappingOf(path: string): Mapping | undefined {
+  return path.split('.').reduce<Mapping | undefined>((at, name) => at?.properties?.[name], template.mappings);
+}
+
+/** The objects of a line and its other members, by their path in an alert, down to those that are one field. */
+function shapeOf(line: string): { objects: string[]; values: string[] } {
+  const objects: string[] = [];
+  const values: string[] = [];
+  const walk = (value: unknown, path: string) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) values.push(path);
+    else {
+      objects.push(path);
+      if (mappingOf(path)?.type === 'flat_object') return;
+      // Wazuh splits keys at their dots (log.level).
+      for (const [key, member] of Object.entries(value)) walk(member, `${path}.${key}`);
+    }
+  };
+  walk(JSON.parse(line), 'data');
+  return { objects, values };
+}
+
+/** Members that the template maps as something else: the indexer would refuse the alert. */
+function contradictions(line: string): string[] {
+  const { objects, values } = shapeOf(line);
+  return [
+    ...values.filter(
+      (path) => mappingOf(path)?.properties !== undefined || mappingOf(path)?.type === 'flat_object',
+    ),
+    ...objects.filter((path) => (mappingOf(path)?.type ?? 'flat_object') !== 'flat_object'),
+  ];
+}
+
+/** Objects of which the template says nothing: a text of another log could be there first. */
+function undecidedObjects(line: string): string[] {
+  return shapeOf(line).objects.filter((path) => mappingOf(path) === undefined);
+}
+
 const of = (action: string): string => {
   const type = catalog.find((one) => one.action === action);
   if (type === undefined) throw new Error(action);
@@ -78,6 +125,28 @@ describe('the recipe for Wazuh', () => {
   it('names no field that a failed login does not have', () => {
     const fields = decoded(formatEcs(failure(1)));
     for (const { names } of rules) for (const name of names) expect(Object.keys(fields)).toContain(name);
+  });
+
+  it('has a template that no line contradicts, and that says of each object of a line that it is one', () => {
+    fc.assert(
+      fc.property(anyEvent(catalog), (event) => {
+        const line = formatEcs(event);
+        expect(contradictions(line)).toEqual([]);
+        expect(undecidedObjects(line)).toEqual([]);
+      }),
+    );
+  });
+
+  it('keeps details in one field, and is laid over the template of Wazuh', () => {
+    expect(mappingOf('data.postern.details')).toEqual({ type: 'flat_object' });
+    expect(template).toMatchObject({
+      order: 1,
+      index_patterns: ['wazuh-alerts-4.x-*', 'wazuh-archives-4.x-*'],
+    });
+    expect(contradictions('{"user":"root","source":{"ip":{"is":"an object"}}}')).toEqual([
+      'data.user',
+      'data.source.ip',
+    ]);
   });
 
   it('has no number twice, all of them of the range for local rules', () => {
