@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The program directory: built beside its final path, then renamed. scripts/package.sh uses this file too.
+# The program directory: built beside its final path, then renamed. scripts/release-tree.sh uses this file too.
 
 PREFIX=/opt/postern-auditd
 STAGE=/opt/.postern-auditd.new
@@ -26,10 +26,13 @@ kind_of() {
 # is_built CLONE: true if dist is newer than src.
 is_built() { [ -f "$1/dist/cli.js" ] && [ -z "$(find "$1/src" "$1/scripts/build.js" "$1/package.json" "$1/tsconfig.json" -newer "$1/dist/cli.js" -type f -print -quit)" ]; }
 
-# build_tree CLONE DESTINATION NODE NPM: the compiled program with its production dependencies.
+# build_tree CLONE DESTINATION NODE NPM [ARCH]: the compiled program with its production dependencies, for NODE's architecture or that
+# given (as Node.js calls it).
 build_tree() {
-  local clone=$1 destination=$2 node=$3 npm=$4 name
+  local clone=$1 destination=$2 node=$3 npm=$4 arch=${5:-} own name
   local npm_options=(--ignore-scripts --no-audit --no-fund --prefer-offline --loglevel=error)
+  own=$("$node" -p process.arch)
+  if [ "${arch:=$own}" != "$own" ]; then npm_options+=(--os=linux --cpu="$arch" --libc=glibc); fi
   for name in "${TREE[@]}"; do
     if [ -e "$clone/$name" ]; then cp -RL --no-preserve=ownership "$clone/$name" "$destination/"; fi
   done
@@ -46,12 +49,15 @@ build_tree() {
     rm -rf "$destination/src" "$destination/scripts" "$destination/tsconfig.json"
   fi
   (cd "$destination" && PATH=${node%/*}:$PATH "$npm" ci --omit=dev "${npm_options[@]}")
-  native_module "$clone" "$destination" "$node" "$npm"
+  native_module "$clone" "$destination" "$node" "$npm" "$arch"
   rm -rf "$destination/package-lock.json" "$destination/node_modules/.package-lock.json" "$destination/node_modules/.bin"
   # The code of most packages is in dist. What is left beside these has only served to install them.
   find "$destination/node_modules" -mindepth 1 -maxdepth 1 ! -name 'better-sqlite3*' ! -name bindings ! -name file-uri-to-path ! -name 'node-unix-socket*' -exec rm -rf {} +
-  # Types, source maps and the packages' own tests are half of all files and never run.
+  # better-sqlite3-napi finds its module itself.
+  if [ -d "$destination/node_modules/better-sqlite3-napi" ]; then rm -rf "$destination/node_modules/bindings" "$destination/node_modules/file-uri-to-path"; fi
+  # Types, source maps, and the packages' own tests and tools are half of all files and never run.
   find "$destination/dist" "$destination/node_modules" -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' \) -delete
+  find "$destination/node_modules" -type f \( -name '.*' -o -name 'C[HO]*.md' -o -name History.md -o -name Cargo.toml -o -name 'tsconfig*.json' -o -name 'jest.config.js' \) -delete
   for name in test tests docs benchmarks; do rm -rf "$destination"/node_modules/*/"$name" "$destination"/node_modules/@*/*/"$name"; done
   find "$destination/node_modules" -type d -empty -delete
   chmod -R u=rwX,go=rX "$destination"
@@ -59,14 +65,14 @@ build_tree() {
 
 # native_module: the compiled SQLite package that src/load-sqlite.ts names, without its sources, and without the other package.
 native_module() {
-  local clone=$1 destination=$2 node=$3 npm=$4 name module
+  local clone=$1 destination=$2 node=$3 npm=$4 arch=$5 name module
   name=$("$node" --input-type=module -e 'console.log((await import(process.argv[1] + "/dist/load-sqlite.js")).SQLITE_PACKAGE)' "$destination")
   module=$destination/node_modules/$name
   case $name in
     better-sqlite3) compiled_module "$clone" "$destination" "$node" "$npm" ;;
-    *) find "$module/prebuilds" -type f ! -name "$("$node" -p 'process.platform + "-" + process.arch').node" -delete ;;
+    *) find "$module/prebuilds" -type f ! -name "linux-$arch.node" -delete ;;
   esac
-  sqlite_runs "$destination" "$node"
+  if [ "$arch" = "$("$node" -p process.arch)" ]; then sqlite_runs "$destination" "$node"; fi
   find "$destination/node_modules" -mindepth 1 -maxdepth 1 -name 'better-sqlite3*' ! -name "$name" -exec rm -rf {} +
   rm -rf "${module:?}/deps" "${module:?}/src" "${module:?}/binding.gyp" "$destination/node_modules/node-addon-api"
 }

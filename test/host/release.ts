@@ -18,7 +18,7 @@ export function release(): string {
   const directory = join(root, '.cache/host-release');
   const stamp = join(directory, 'SHA256SUMS');
   const inputs =
-    'src bin config detections docs fail2ban install install.sh systemd web package.json package-lock.json scripts';
+    'src bin config detections docs fail2ban install install.sh packaging/node.json systemd web package.json package-lock.json scripts';
   mkdirSync(join(root, '.cache'), { recursive: true });
   const script = `[ -f "$1" ] && [ -z "$(find ${inputs} -newer "$1" -type f -print -quit)" ] && exit
     rm -rf "$2" && mkdir "$2" && exec scripts/package.sh "$2"`;

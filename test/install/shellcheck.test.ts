@@ -11,6 +11,8 @@ it
   .each([
     'install.sh',
     'scripts/package.sh',
+    'scripts/pinned-node.sh',
+    'scripts/release-tree.sh',
     'scripts/release.sh',
     'bin/postern-auditd',
     'fail2ban/postern-auditd-fail2ban',
