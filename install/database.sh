@@ -35,7 +35,7 @@ choose_database() {
   if [ -e "$DATABASE" ]; then return; fi
   found=$(find_databases)
   if [ -n "$found" ]; then
-    warn "$DATABASE does not exist, but these files do:"$'\n'"$found"$'\n'"If one of them is Postern's database, run install.sh again with --database PATH."
+    warn "$DATABASE does not exist, but these files do:"$'\n'"$found"$'\n'"If one of them is Postern's database, run $ME again with --database PATH."
   fi
 }
 

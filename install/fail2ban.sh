@@ -132,7 +132,7 @@ want_banaction() {
 
 setup_fail2ban() {
   local jail=${FACTS[jail]}
-  step "setting up fail2ban" 'fix the error above, then run install.sh --reconfigure.'
+  step "setting up fail2ban" "fix the error above, then run $RECONFIGURE."
   if [ "$DRY_RUN" = yes ] && [ "$F2B_STATE" = absent ]; then
     change 'set up the jail, its filter and actions, and start fail2ban' true
     return 0
@@ -166,7 +166,7 @@ renew_jail() {
   trouble=$(f2b_trouble) F2B_SKIPPED=$(f2b_skipped)
   if grep -qxF -- "$1" <<<"$F2B_SKIPPED"; then trouble=$(f2b_words "$(f2b -t)"); fi
   if [ -n "$trouble" ] && { [ -z "$F2B_TROUBLE" ] || [[ $trouble == *"$1"* ]]; }; then
-    die "fail2ban's own test rejects the jail:"$'\n'"$trouble" 'check the .local files about posternproxy in /etc/fail2ban, then run install.sh --reconfigure.'
+    die "fail2ban's own test rejects the jail:"$'\n'"$trouble" "check the .local files about posternproxy in /etc/fail2ban, then run $RECONFIGURE."
   fi
   take_up "$1"
   F2B_OPEN=no
@@ -198,7 +198,7 @@ put_texts() { local file; for file in "${OUR_FILES[@]}"; do put_file "$WORK/fail
 wait_for_pair() {
   local auth=${FACTS[auth]}
   if ! wait_until 15 pair_is_there "$auth"; then
-    die "the daemon has not created fail2ban's log files in $auth." 'see postern-auditd status and journalctl -u postern-auditd, then run install.sh --reconfigure.'
+    die "the daemon has not created fail2ban's log files in $auth." "see postern-auditd status and journalctl -u postern-auditd, then run $RECONFIGURE."
   fi
 }
 pair_is_there() { [ -s "$1/fail2ban.0.log" ] && [ -s "$1/fail2ban.1.log" ]; }
@@ -210,7 +210,7 @@ test_filter() {
   found=$(timeout 60 fail2ban-regex -o ip "$WORK/probe.log" "$1" 2>&1) || true
   if [ "$found" != $'192.0.2.1\n2001:db8::1' ]; then
     die "fail2ban's filter $1 does not match what the daemon writes:"$'\n'"$(tail -n 3 <<<"$found")" \
-      "correct or remove $FAIL2BAN/filter.d/posternproxy.local, then run install.sh --reconfigure."
+      "correct or remove $FAIL2BAN/filter.d/posternproxy.local, then run $RECONFIGURE."
   fi
 }
 
@@ -224,7 +224,7 @@ mend_sshd() {
     return 0
   fi
   if [ "$(jail_without_log "$F2B_TROUBLE")" = sshd ] && /usr/bin/python3 -I -c 'import systemd.journal' 2>/dev/null; then
-    printf '# Written by install.sh of postern-auditd: /var/log/auth.log does not exist here, and fail2ban does not start without it.\n[sshd]\nbackend = systemd\n' >"$WORK/sshd.conf"
+    printf '# Written by %s of postern-auditd: /var/log/auth.log does not exist here, and fail2ban does not start without it.\n[sshd]\nbackend = systemd\n' "$WRITER" >"$WORK/sshd.conf"
     save_file "$SSHD_JAIL"
     F2B_OPEN=yes
     put_file "$WORK/sshd.conf" "$FAIL2BAN/$SSHD_JAIL" 0644
@@ -237,8 +237,8 @@ mend_sshd() {
 }
 
 refuse_fail2ban() {
-  die "fail2ban is not running, and its configuration fails its own test, before any change by install.sh:"$'\n'"$1" \
-    'fix it (fail2ban-client -t), then run install.sh again; --no-fail2ban installs without bans.'
+  die "fail2ban is not running, and its configuration fails its own test, before any change by $ME:"$'\n'"$1" \
+    "fix it (fail2ban-client -t), then run $ME again; --no-fail2ban installs without bans."
 }
 
 render_jail() {
@@ -261,11 +261,11 @@ take_up() {
     systemctl restart fail2ban >"$WORK/reload" 2>&1 || true
   fi
   if ! wait_until "$patience" jail_works "$1"; then
-    die "fail2ban does not run the jail $1:"$'\n'"$(why_not)" 'see journalctl -u fail2ban and /var/log/fail2ban.log, then run install.sh --reconfigure.'
+    die "fail2ban does not run the jail $1:"$'\n'"$(why_not)" "see journalctl -u fail2ban and /var/log/fail2ban.log, then run $RECONFIGURE."
   fi
   local gone
   gone=$(comm -23 <(sort <<<"$F2B_JAILS") <(f2b_jails | sort))
-  if [ -n "$gone" ]; then die "fail2ban no longer runs $gone." 'see /var/log/fail2ban.log, then run install.sh --reconfigure.'; fi
+  if [ -n "$gone" ]; then die "fail2ban no longer runs $gone." "see /var/log/fail2ban.log, then run $RECONFIGURE."; fi
   changed "load the jail $1 into fail2ban"
 }
 
@@ -319,7 +319,7 @@ put_back_fail2ban() {
 # install_logrotate: fail2ban writes bans.log, which is small. The daemon finishes reading the renamed file, so it must not be
 # compressed immediately.
 install_logrotate() {
-  printf '# Written by install.sh of postern-auditd.\n%s {\n\tmonthly\n\tmaxsize 10M\n\trotate 12\n\tmissingok\n\tnotifempty\n\tcompress\n\tdelaycompress\n\tcreate 0644 root root\n}\n' "${FACTS[bans]}" >"$WORK/logrotate"
+  printf '# Written by %s of postern-auditd.\n%s {\n\tmonthly\n\tmaxsize 10M\n\trotate 12\n\tmissingok\n\tnotifempty\n\tcompress\n\tdelaycompress\n\tcreate 0644 root root\n}\n' "$WRITER" "${FACTS[bans]}" >"$WORK/logrotate"
   put_file "$WORK/logrotate" "$LOGROTATE" 0644
 }
 
@@ -332,7 +332,7 @@ render_log_files() {
   shift 2
   if [ "$mode $group" != '0640 adm' ]; then how=" $mode $(unit_word "$group")"; fi
   if [ -z "$how" ] && [ "$RUN_USER" = "$OWN" ] && [ "$bans" = "$UNIT_BANS" ] && [ "$*" = "$UNIT_LOGS" ]; then return 0; fi
-  printf '# Written by install.sh from the configuration; install.sh --reconfigure rewrites it.\n'
+  printf '# Written by %s from the configuration; %s rewrites it.\n' "$WRITER" "$RECONFIGURE"
   printf '[Unit]\n'
   for directory in "$bans" "$@"; do printf 'RequiresMountsFor=%s\n' "$(unit_word "$directory")"; done
   printf '[Service]\nUser=%s\nGroup=%s\nExecStartPre=\n' "$RUN_USER" "$RUN_GROUP"
@@ -370,8 +370,8 @@ HELPER_SERVICE=postern-auditd-fail2ban@.service
 # install_helper: installs the two units through which the unprivileged daemon lists and lifts the bans of its jail.
 install_helper() {
   local name fresh=no
-  printf '# Written by install.sh: the user of the daemon.\n[Socket]\nSocketUser=%s\n' "$RUN_USER" >"$WORK/socket-user"
-  printf '# Written by install.sh from the configuration.\n[Service]\nEnvironment=JAIL=%s\n' "$(unit_word "${FACTS[jail]}")" >"$WORK/jail-name"
+  printf '# Written by %s: the user of the daemon.\n[Socket]\nSocketUser=%s\n' "$WRITER" "$RUN_USER" >"$WORK/socket-user"
+  printf '# Written by %s from the configuration.\n[Service]\nEnvironment=JAIL=%s\n' "$WRITER" "$(unit_word "${FACTS[jail]}")" >"$WORK/jail-name"
   for name in "$HELPER_SOCKET" "$HELPER_SERVICE"; do
     put_file "${PROGRAM:-$HERE}/systemd/$name" "/etc/systemd/system/$name" 0644
     if [ "$LAST" = changed ]; then fresh=yes; fi
@@ -395,7 +395,7 @@ helper_drop_in() {
 
 start_helper() {
   systemctl -q enable "$HELPER_SOCKET"
-  systemctl restart "$HELPER_SOCKET" || die "$HELPER_SOCKET did not start." "see journalctl -u $HELPER_SOCKET, then run install.sh again."
+  systemctl restart "$HELPER_SOCKET" || die "$HELPER_SOCKET did not start." "see journalctl -u $HELPER_SOCKET, then run $ME again."
 }
 
 remove_helper() {

@@ -18,7 +18,7 @@ decide_identity() {
 
   if [ -z "$database" ]; then
     CASE=waiting RUN_GROUPS=$postern
-    WHY='the database does not exist yet; install.sh --reconfigure chooses again when it does'
+    WHY="the database does not exist yet; $RECONFIGURE chooses again when it does"
     return
   fi
   read -r uid user gid group mode <<<"$database"
@@ -55,7 +55,7 @@ decide_identity() {
     WHY='only root may read the database, and setfacl (package acl) is not installed, so the daemon runs as root without capabilities'
   else
     CASE=none
-    WHY="only $rest may read the database; install the package acl, then run install.sh --reconfigure"
+    WHY="only $rest may read the database; install the package acl, then run $RECONFIGURE"
   fi
 }
 
@@ -69,9 +69,9 @@ digit() {
 
 # render_identity DATABASE: the drop-in identity.conf for the result of decide_identity.
 render_identity() {
-  printf '# Written by install.sh, by the owner and mode of %s:\n' "$1"
+  printf '# Written by %s, by the owner and mode of %s:\n' "$WRITER" "$1"
   printf '# %s.\n' "$WHY"
-  printf '# install.sh --reconfigure chooses again.\n[Service]\nUser=%s\n' "$RUN_USER"
+  printf '# %s chooses again.\n[Service]\nUser=%s\n' "$RECONFIGURE" "$RUN_USER"
   if [ -n "$RUN_GROUP" ]; then printf 'Group=%s\n' "$RUN_GROUP"; fi
   if [ -n "$RUN_GROUPS" ]; then printf 'SupplementaryGroups=%s\n' "$RUN_GROUPS"; fi
   # Root loses setpriority: its query threads then keep the normal priority.
@@ -111,7 +111,7 @@ render_places() {
     lines+=("ReadOnlyPaths=$(unit_word "-$database")")
   fi
   if [ ${#lines[@]} -eq 0 ]; then return 0; fi
-  printf '# Written by install.sh from the configuration; install.sh --reconfigure rewrites it.\n[Service]\n'
+  printf '# Written by %s from the configuration; %s rewrites it.\n[Service]\n' "$WRITER" "$RECONFIGURE"
   printf '%s\n' "${lines[@]}"
 }
 

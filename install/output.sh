@@ -2,6 +2,13 @@
 # Output and changes. Every change goes through `change` or `put_file`: --dry-run then changes nothing, and a failure can list
 # the changes already made.
 
+# install.sh and `postern-auditd setup` share these parts. The setup of a program that is installed already changes these names.
+ME='install.sh'                        # the command of this run
+RECONFIGURE='install.sh --reconfigure' # the command that writes identity, drop-ins and jail again on this host
+WRITER='install.sh'                    # who wrote a file, in its first line
+ONLY_SETTINGS=no                       # yes: no packages, no units; nothing is enabled or disabled
+EXIT_CODE=1                            # of the next `die`
+
 DRY_RUN=no
 STEP='starting'
 ADVICE=''
@@ -17,10 +24,10 @@ step() { STEP=$1 ADVICE=$2; }
 
 # die WHY NEXT: exits with an error; the EXIT trap then lists the changes already made.
 die() {
-  printf '\ninstall.sh: %s\n' "$1" >&2
+  printf '\n%s: %s\n' "$ME" "$1" >&2
   printf '  next: %s\n' "$2" >&2
   FAILED=''
-  exit 1
+  exit "$EXIT_CODE"
 }
 
 unchanged() {

@@ -13,7 +13,7 @@ distribution_verdict() {
 
 check_host() {
   local ID='' VERSION_ID='' ID_LIKE='' PRETTY_NAME='this system'
-  if [ "$(id -u)" -ne 0 ]; then die 'install.sh needs root.' "$(as_root "$(command_line)")"; fi
+  if [ "$(id -u)" -ne 0 ]; then die "$ME needs root." "$(as_root "$(command_line)")"; fi
   # shellcheck disable=SC1091 # a file of the host
   if [ -r /etc/os-release ]; then . /etc/os-release; fi
   case $(distribution_verdict "$ID" "$VERSION_ID" "$ID_LIKE") in
@@ -71,7 +71,7 @@ look_at_places() {
   local place why free need=5
   for place in "${PREFIX%/*}" /etc/systemd/system "${CONFIG%/*}" /var/lib /var/log /run "${TMPDIR:-/tmp}"; do
     why=$(why_unwritable "$place")
-    if [ -n "$why" ]; then die "$why." "mount it read-write (mount -o remount,rw), then run install.sh again."; fi
+    if [ -n "$why" ]; then die "$why." "mount it read-write (mount -o remount,rw), then run $ME again."; fi
   done
   why=$(mounted_noexec "${PREFIX%/*}")
   if [ -n "$why" ]; then
@@ -80,24 +80,25 @@ look_at_places() {
   fi
   need=$(needed_mb)
   free=$(free_mb "${PREFIX%/*}")
-  if [ "$free" -lt "$need" ]; then die "${PREFIX%/*} has $free MB free, but the program needs $need MB there." 'free some space, then run install.sh again.'; fi
+  if [ "$free" -lt "$need" ]; then die "${PREFIX%/*} has $free MB free, but the program needs $need MB there." "free some space, then run $ME again."; fi
   for place in /etc /var/lib "${TMPDIR:-/tmp}"; do
     free=$(free_mb "$place")
-    if [ "$free" -lt 5 ]; then die "$place has $free MB free, but 5 MB are needed." 'free some space, then run install.sh again.'; fi
+    if [ "$free" -lt 5 ]; then die "$place has $free MB free, but 5 MB are needed." "free some space, then run $ME again."; fi
   done
 }
 
 # next_step ADVICE: the next step after an unexpected failure: ADVICE, unless a disk is full or has become read-only.
 next_step() {
-  local place why
-  for place in "${PREFIX%/*}" /etc /var/lib /var/log "${LINK%/*}" "${TMPDIR:-/tmp}"; do
+  local place why places=("${PREFIX%/*}" /etc /var/lib /var/log "${LINK%/*}" "${TMPDIR:-/tmp}")
+  if [ "$ONLY_SETTINGS" = yes ]; then places=(/etc /var/lib /var/log "${TMPDIR:-/tmp}"); fi
+  for place in "${places[@]}"; do
     why=$(why_unwritable "$place")
     if [ -n "$why" ]; then
-      printf '%s: mount it read-write (mount -o remount,rw), then run install.sh again.\n' "$why"
+      printf '%s: mount it read-write (mount -o remount,rw), then run %s again.\n' "$why" "$ME"
       return
     fi
     if [ "$(free_mb "$place")" -lt 1 ]; then
-      printf 'the disk of %s is full: free some space there, then run install.sh again.\n' "$place"
+      printf 'the disk of %s is full: free some space there, then run %s again.\n' "$place" "$ME"
       return
     fi
   done
@@ -204,7 +205,7 @@ fetch_packages() {
   log=$(apt_get install --no-install-recommends --download-only "${MISSING[@]}" 2>&1) && return 0
   printf '%s\n' "$log" | tail -n 5 >&2
   die "these Debian packages are missing and can't be downloaded: ${MISSING[*]}. Nothing has been changed." \
-    "make a package source reachable or install them yourself, then run install.sh again$( [ "$WITH_FAIL2BAN" = no ] || echo ' (--no-fail2ban installs without bans)')."
+    "make a package source reachable or install them yourself, then run $ME again$( [ "$WITH_FAIL2BAN" = no ] || echo ' (--no-fail2ban installs without bans)')."
 }
 
 install_packages() {
@@ -212,7 +213,7 @@ install_packages() {
   local log
   if ! log=$(apt_get install --no-install-recommends "${MISSING[@]}" 2>&1); then
     printf '%s\n' "$log" | tail -n 20 >&2
-    die "apt-get could not install ${MISSING[*]}." 'fix the error that apt-get reports, then run install.sh again.'
+    die "apt-get could not install ${MISSING[*]}." "fix the error that apt-get reports, then run $ME again."
   fi
   changed "install the Debian packages ${MISSING[*]}"
 }

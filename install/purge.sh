@@ -14,7 +14,7 @@ render_purge() {
   read -r uid user gid group <<<"$2"
   if [ "$user" = UNKNOWN ]; then user=$uid; fi
   if [ "$group" = UNKNOWN ]; then group=$gid; fi
-  printf '# Written by install.sh: the owner of %s.\n# install.sh --reconfigure chooses again.\n' "$database"
+  printf '# Written by %s: the owner of %s.\n# %s chooses again.\n' "$WRITER" "$database" "$RECONFIGURE"
   printf '[Service]\nUser=%s\nGroup=%s\n' "$user" "$group"
   if hidden_by_home "$directory" || hidden_by_home "$archive"; then printf 'ProtectHome=tmpfs\n'; fi
   if hidden_by_home "$directory"; then printf 'BindPaths=%s\n' "$(unit_word "-$directory")"; fi
@@ -35,7 +35,7 @@ render_purge() {
 # render_archive ARCHIVE STATE: the daemon's drop-in retention.conf for RUN_USER; empty if the archives are in its state directory.
 render_archive() {
   case $1/ in '/' | "$UNIT_STATE"/* | "$2"/*) return 0 ;; esac
-  printf '# Written by install.sh from the configuration: the directory of the archives.\n[Service]\n'
+  printf '# Written by %s from the configuration: the directory of the archives.\n[Service]\n' "$WRITER"
   if hidden_by_home "$1"; then printf 'ProtectHome=tmpfs\nBindPaths=%s\n' "$(unit_word "-$1")"; fi
   printf '%s\nReadWritePaths=%s\n' "$(directory_line 0750 "$RUN_USER" "${RUN_GROUP:-root}" "$1")" "$(unit_word "-$1")"
 }
@@ -49,7 +49,7 @@ install_purge() {
   fi
   render_purge "$database" "$(stat -Lc '%u %U %g %G' -- "$database")" "$(dirname -- "$(realpath -- "$database")")" \
     "${FACTS[state]}" "${FACTS[control]}" "${FACTS[archive]:-}" >"$WORK/purge-identity"
-  printf '# Written by install.sh: the user of the daemon.\n[Socket]\nSocketUser=%s\n' "$RUN_USER" >"$WORK/purge-socket"
+  printf '# Written by %s: the user of the daemon.\n[Socket]\nSocketUser=%s\n' "$WRITER" "$RUN_USER" >"$WORK/purge-socket"
   for name in "$PURGE_SOCKET" "$PURGE_SERVICE"; do
     put_file "${PROGRAM:-$HERE}/systemd/$name" "/etc/systemd/system/$name" 0644
     if [ "$LAST" = changed ]; then fresh=yes; fi
@@ -68,7 +68,7 @@ install_purge() {
 start_purge() {
   systemctl -q enable "$PURGE_SOCKET"
   systemctl stop "$PURGE_SERVICE" 2>/dev/null || true
-  systemctl restart "$PURGE_SOCKET" || die "$PURGE_SOCKET did not start." "see journalctl -u $PURGE_SOCKET, then run install.sh again."
+  systemctl restart "$PURGE_SOCKET" || die "$PURGE_SOCKET did not start." "see journalctl -u $PURGE_SOCKET, then run $ME again."
 }
 
 remove_purge() {

@@ -22,10 +22,10 @@ read_facts() {
   if ! text=$(postern facts --config "$1"); then
     if ! postern --version >/dev/null 2>&1; then
       die "the program in $PROGRAM can't be run (see above). The installed program is unchanged." \
-        "$(next_step "check that this release is built for this machine ($(uname -m)), then run install.sh again.")"
+        "$(next_step "check that this release is built for this machine ($(uname -m)), then run $ME again.")"
     fi
     die 'the new program rejects the configuration (see above). The installed program is unchanged.' \
-      "correct $1, then run install.sh again; $CONFIG.example has every key of the installed version."
+      "correct $1, then run $ME again; $CONFIG.example has every key of the installed version."
   fi
   take_facts "$text"
 }
@@ -81,7 +81,7 @@ edit_config() {
     change "set in $CONFIG: ${arguments[*]:2}" true
     return 0
   fi
-  changes=$(postern configure "${arguments[@]}" --dry-run) || die "the configuration can't be changed (see above)." "correct $CONFIG or the arguments, then run install.sh again."
+  changes=$(postern configure "${arguments[@]}" --dry-run) || die "the configuration can't be changed (see above)." "correct $CONFIG or the arguments, then run $ME again."
   if [ -z "$changes" ]; then
     unchanged "$CONFIG (has the options of the command line)"
     return 0
@@ -118,7 +118,7 @@ give_identity() {
   : >"$WORK/archive.conf"
   drop_in archive.conf
   if [ "${FACTS[notify]}" != yes ]; then
-    printf '# Written by install.sh: node-unix-socket, the package that notifies systemd, is not\n# available for this machine.\n[Service]\nType=exec\nWatchdogSec=0\n'
+    printf '# Written by %s: node-unix-socket, the package that notifies systemd, is not\n# available for this machine.\n[Service]\nType=exec\nWatchdogSec=0\n' "$WRITER"
   fi >"$WORK/notify.conf"
   drop_in notify.conf
   if [ -n "$before" ] && [ "$before" != "$RUN_USER" ]; then own_logs; fi
@@ -233,7 +233,7 @@ start_unit() {
   systemctl restart "$UNIT" || true
   if wait_until 8 unit_runs; then return 0; fi
   journalctl --unit "$UNIT" --since "$since" --lines 15 --output cat --no-pager >&2 || true
-  die "$UNIT did not start." "see journalctl -u postern-auditd, then run install.sh again."
+  die "$UNIT did not start." "see journalctl -u postern-auditd, then run $ME again."
 }
 
 # unit_runs: true if the unit is active, and a Type=exec unit still is 2 s later: it is active before it reads its configuration.

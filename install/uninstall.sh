@@ -3,7 +3,7 @@
 
 # uninstall: removes everything except data, logs and configuration. fail2ban keeps running.
 uninstall() {
-  step 'removing the jail from fail2ban' 'run install.sh --uninstall again.'
+  step 'removing the jail from fail2ban' "run $ME --uninstall again."
   if [ -e "$CONFIG" ] && [ -x "$PREFIX/bin/postern-auditd" ]; then
     PROGRAM=$PREFIX
     if ! postern facts --config "$CONFIG" >/dev/null 2>&1; then default_facts; else read_facts "$CONFIG"; fi
@@ -11,7 +11,7 @@ uninstall() {
     default_facts
   fi
   remove_jail
-  step 'removing the service' 'run install.sh --uninstall again.'
+  step 'removing the service' "run $ME --uninstall again."
   if systemctl -q is-active "$UNIT" || systemctl -q is-enabled "$UNIT" 2>/dev/null; then
     change "stop and disable $UNIT" systemctl -q disable --now "$UNIT"
   fi
@@ -72,7 +72,7 @@ stop_jail() {
   done < <(banned_in "$jail")
   left=$(banned_in "$jail")
   f2b stop "$jail" >/dev/null
-  if f2b_jails | grep -x "$jail" >/dev/null; then die "fail2ban did not stop the jail $jail." 'see /var/log/fail2ban.log, then run install.sh again.'; fi
+  if f2b_jails | grep -x "$jail" >/dev/null; then die "fail2ban did not stop the jail $jail." "see /var/log/fail2ban.log, then run $ME again."; fi
   if [ -n "$left" ]; then
     warn "fail2ban did not lift these bans of the jail $jail and would restore them with a jail of that name:"$'\n'"$left"
   fi
@@ -83,7 +83,7 @@ banned_in() { f2b status "$1" | sed -n 's/.*Banned IP list:[[:space:]]*//p' | tr
 
 # purge: also removes data, logs, configuration and user.
 purge() {
-  step 'removing data, logs and configuration' 'run install.sh --purge again.'
+  step 'removing data, logs and configuration' "run $ME --purge again."
   local path
   remove_path "${CONFIG%/*}"
   remove_path "${FACTS[state]}"
