@@ -58,6 +58,8 @@ cd /
 . "$HERE/install/purge.sh"
 # shellcheck source=install/uninstall.sh
 . "$HERE/install/uninstall.sh"
+# shellcheck source=install/finish.sh
+. "$HERE/install/finish.sh"
 
 ARGUMENTS=("$@")
 ACTION=install
@@ -99,9 +101,6 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-
-# config_to_read: the installed configuration file, or the shipped one if none is installed.
-config_to_read() { if [ -e "$CONFIG" ]; then echo "$CONFIG"; else echo "${PROGRAM:-$HERE}/config/config.yml"; fi; }
 
 # facts_now: reads the configuration with any program that runs already, before anything is changed.
 facts_now() {
@@ -218,58 +217,11 @@ report() {
   esac
 }
 
-# shellcheck disable=SC2317 # called by the trap
-finish() {
-  local status=$? line
-  # The rollback must not be interrupted, and the terminal may be closed.
-  trap '' INT TERM HUP PIPE
-  trap - EXIT ERR
-  set +e
-  if [ -n "$SIGNAL" ]; then tell_journal; fi
-  if [ "$status" -ne 0 ] && [ "$STEP" != starting ]; then
-    {
-      if [ -n "$SIGNAL" ]; then
-        printf '\ninstall.sh was interrupted (%s) while %s.\n  next: run %s again. It continues from the current state.\n' "$SIGNAL" "$STEP" "$(command_line)"
-      else
-        printf '\ninstall.sh stopped while %s.%s\n' "$STEP" "${FAILED:+ This failed: $FAILED}"
-        if [ -n "$FAILED" ]; then printf '  next: %s\n' "$(next_step "$ADVICE")"; fi
-      fi
-      if [ ${#DONE[@]} -eq 0 ]; then
-        echo '  Nothing has been changed.'
-      else
-        echo '  These changes were made, and are kept unless listed as restored below:'
-        for line in "${DONE[@]}"; do printf '    %s\n' "$line"; done
-      fi
-      put_back_fail2ban
-      put_back_program
-    } >&2
-  elif [ "$STEP" != starting ]; then
-    rm -rf --one-file-system "$STAGE"
-  fi
-  rm -rf "$WORK"
-  exit "$status"
-}
-
-# tell_journal: reports the interruption in the journal, because the terminal of a lost session is gone.
-tell_journal() {
-  logger -t postern-auditd-install -p user.warning "interrupted (SIG$SIGNAL) while $STEP; run $(command_line) again. It continues from the current state" 2>/dev/null || true
-}
-
 command_line() { printf '%s/install.sh' "$HERE"; if [ ${#ARGUMENTS[@]} -gt 0 ]; then printf ' %q' "${ARGUMENTS[@]}"; fi; }
 
-# interrupted NAME NUMBER: the shell calls this when the running program has ended; the EXIT trap alone would see a status of 0.
-interrupted() {
-  SIGNAL=$1
-  exit $((128 + $2))
-}
-
-FAILED='' SIGNAL=''
-WORK=$(mktemp -d) || die "cannot create a temporary directory in ${TMPDIR:-/tmp}." 'free some space there, or set TMPDIR to another directory.'
-trap finish EXIT
-trap 'FAILED="$BASH_COMMAND"' ERR
-trap 'interrupted INT 2' INT
-trap 'interrupted TERM 15' TERM
-trap 'interrupted HUP 1' HUP
+PUT_BACK=(put_back_fail2ban put_back_program)
+AFTERWARDS=(clear_stage)
+catch_the_end
 
 begin
 case $ACTION in

@@ -147,7 +147,7 @@ setup_fail2ban() {
   else
     renew_jail "$jail"
   fi
-  if ! systemctl -q is-enabled fail2ban 2>/dev/null; then change 'enable fail2ban.service' systemctl -q enable fail2ban; fi
+  if [ "$ONLY_SETTINGS" = no ] && ! systemctl -q is-enabled fail2ban 2>/dev/null; then change 'enable fail2ban.service' systemctl -q enable fail2ban; fi
 }
 
 renew_jail() {
@@ -257,6 +257,10 @@ take_up() {
     f2b add "$1" polling >/dev/null # fails if the jail exists already
     f2b reload --restart "$1" >"$WORK/reload"
     patience=5
+  elif [ "$ONLY_SETTINGS" = yes ] && [ "$F2B_ENABLED" = no ]; then
+    F2B_APPLIED=no
+    say "  note       fail2ban is neither running nor enabled: the jail $1 works when you start fail2ban."
+    return 0
   else
     systemctl restart fail2ban >"$WORK/reload" 2>&1 || true
   fi
@@ -319,6 +323,11 @@ put_back_fail2ban() {
 # install_logrotate: fail2ban writes bans.log, which is small. The daemon finishes reading the renamed file, so it must not be
 # compressed immediately.
 install_logrotate() {
+  if [ "$ONLY_SETTINGS" = yes ] && dpkg-query -S "$LOGROTATE" >/dev/null 2>&1; then
+    unchanged "$LOGROTATE (of the package)"
+    if ! grep -qF "${FACTS[bans]}" "$LOGROTATE"; then warn "$LOGROTATE does not rotate ${FACTS[bans]}, which the configuration names: add it there."; fi
+    return 0
+  fi
   printf '# Written by %s of postern-auditd.\n%s {\n\tmonthly\n\tmaxsize 10M\n\trotate 12\n\tmissingok\n\tnotifempty\n\tcompress\n\tdelaycompress\n\tcreate 0644 root root\n}\n' "$WRITER" "${FACTS[bans]}" >"$WORK/logrotate"
   put_file "$WORK/logrotate" "$LOGROTATE" 0644
 }
@@ -346,10 +355,11 @@ render_log_files() {
 install_log_files() {
   local fresh=no
   render_log_files "${FACTS[bans]%/*}" "${FACTS[auth]}" "${LOGS[@]}" >"$WORK/log-places"
-  put_file "${PROGRAM:-$HERE}/systemd/$LOGS_SERVICE" "/etc/systemd/system/$LOGS_SERVICE" 0644
+  put_unit "$LOGS_SERVICE"
   if [ "$LAST" = changed ]; then fresh=yes; fi
   helper_drop_in "$LOGS_SERVICE" places "$WORK/log-places" "$([ ! -s "$WORK/log-places" ] || echo needed)"
-  if [ "$fresh" = yes ]; then change 'reload the units of systemd' systemctl daemon-reload; fi
+  if [ "$fresh" = yes ]; then reload_units; fi
+  if [ "$ONLY_SETTINGS" = yes ]; then return 0; fi
   if systemctl -q is-enabled "$LOGS_SERVICE" 2>/dev/null; then
     unchanged "$LOGS_SERVICE is enabled"
   else
@@ -358,9 +368,9 @@ install_log_files() {
 }
 
 remove_log_files() {
-  if systemctl -q is-enabled "$LOGS_SERVICE" 2>/dev/null; then change "disable $LOGS_SERVICE" systemctl -q disable "$LOGS_SERVICE"; fi
+  if [ "$ONLY_SETTINGS" = no ] && systemctl -q is-enabled "$LOGS_SERVICE" 2>/dev/null; then change "disable $LOGS_SERVICE" systemctl -q disable "$LOGS_SERVICE"; fi
   remove_path "/etc/systemd/system/$LOGS_SERVICE.d/places.conf"
-  remove_path "/etc/systemd/system/$LOGS_SERVICE"
+  if [ "$ONLY_SETTINGS" = no ]; then remove_path "/etc/systemd/system/$LOGS_SERVICE"; fi
   if [ "$DRY_RUN" = no ]; then rmdir "/etc/systemd/system/$LOGS_SERVICE.d" 2>/dev/null || true; fi
 }
 
@@ -373,12 +383,16 @@ install_helper() {
   printf '# Written by %s: the user of the daemon.\n[Socket]\nSocketUser=%s\n' "$WRITER" "$RUN_USER" >"$WORK/socket-user"
   printf '# Written by %s from the configuration.\n[Service]\nEnvironment=JAIL=%s\n' "$WRITER" "$(unit_word "${FACTS[jail]}")" >"$WORK/jail-name"
   for name in "$HELPER_SOCKET" "$HELPER_SERVICE"; do
-    put_file "${PROGRAM:-$HERE}/systemd/$name" "/etc/systemd/system/$name" 0644
+    put_unit "$name"
     if [ "$LAST" = changed ]; then fresh=yes; fi
   done
   helper_drop_in "$HELPER_SOCKET" identity "$WORK/socket-user" "$([ "$RUN_USER" = "$OWN" ] || echo needed)"
   helper_drop_in "$HELPER_SERVICE" jail "$WORK/jail-name" "$([ "${FACTS[jail]}" = posternproxy ] || echo needed)"
-  if [ "$fresh" = yes ]; then change 'reload the units of systemd' systemctl daemon-reload; fi
+  if [ "$fresh" = yes ]; then reload_units; fi
+  if [ "$ONLY_SETTINGS" = yes ]; then
+    if [ "$fresh" = yes ]; then renew_socket "$HELPER_SOCKET"; fi
+    return 0
+  fi
   if [ "$fresh" = no ] && systemctl -q is-active "$HELPER_SOCKET" && systemctl -q is-enabled "$HELPER_SOCKET" 2>/dev/null; then
     unchanged "$HELPER_SOCKET is active"
   else
@@ -393,18 +407,25 @@ helper_drop_in() {
   if [ "$LAST" = changed ]; then fresh=yes; fi
 }
 
+# remove_units SOCKET DROP_IN… -- UNIT…: removes drop-ins, and the units too unless ONLY_SETTINGS; the socket is then stopped first.
+remove_units() {
+  local socket=$1
+  shift
+  if [ "$ONLY_SETTINGS" = no ] && { systemctl -q is-active "$socket" || systemctl -q is-enabled "$socket" 2>/dev/null; }; then
+    change "stop and disable $socket" systemctl -q disable --now "$socket"
+  fi
+  while [ $# -gt 0 ]; do
+    if [ "$1" != -- ]; then remove_path "/etc/systemd/system/$1"; elif [ "$ONLY_SETTINGS" = yes ]; then return 0; fi
+    shift
+  done
+}
+
 start_helper() {
   systemctl -q enable "$HELPER_SOCKET"
   systemctl restart "$HELPER_SOCKET" || die "$HELPER_SOCKET did not start." "see journalctl -u $HELPER_SOCKET, then run $ME again."
 }
 
 remove_helper() {
-  local name
-  if systemctl -q is-active "$HELPER_SOCKET" || systemctl -q is-enabled "$HELPER_SOCKET" 2>/dev/null; then
-    change "stop and disable $HELPER_SOCKET" systemctl -q disable --now "$HELPER_SOCKET"
-  fi
-  for name in "$HELPER_SOCKET.d/identity.conf" "$HELPER_SERVICE.d/jail.conf" "$HELPER_SOCKET" "$HELPER_SERVICE"; do
-    remove_path "/etc/systemd/system/$name"
-  done
+  remove_units "$HELPER_SOCKET" "$HELPER_SOCKET.d/identity.conf" "$HELPER_SERVICE.d/jail.conf" -- "$HELPER_SOCKET" "$HELPER_SERVICE"
   if [ "$DRY_RUN" = no ]; then rmdir "/etc/systemd/system/$HELPER_SOCKET.d" "/etc/systemd/system/$HELPER_SERVICE.d" 2>/dev/null || true; fi
 }

@@ -74,6 +74,23 @@ write_file() {
   mv -f -T "$destination.new-$$" "$destination"
 }
 
+# put_unit NAME: installs a unit; with ONLY_SETTINGS the unit is there already.
+put_unit() {
+  LAST=unchanged
+  if [ "$ONLY_SETTINGS" = no ]; then put_file "${PROGRAM:-$HERE}/systemd/$1" "/etc/systemd/system/$1" 0644; fi
+}
+
+# reload_units: lets systemd read units and drop-ins again, if it runs; without it the next boot does.
+reload_units() { if [ -d /run/systemd/system ]; then change 'reload the units of systemd' systemctl daemon-reload; fi; }
+
+# renew_socket SOCKET [SERVICE]: lets a running socket take changed drop-ins. A running service of it is stopped: its identity
+# changes only at a start.
+renew_socket() {
+  if [ ! -d /run/systemd/system ] || ! systemctl -q is-active "$1"; then return 0; fi
+  if [ $# -gt 1 ]; then systemctl stop "$2" 2>/dev/null || true; fi
+  change "restart $1" systemctl restart "$1"
+}
+
 # remove_path PATH: removes a file, a link or a directory tree.
 remove_path() {
   if [ -e "$1" ] || [ -L "$1" ]; then change "remove $1" rm -rf --one-file-system -- "$1"; fi

@@ -188,9 +188,11 @@ exchange_program() {
   SWAPPED=yes
 }
 
+clear_stage() { rm -rf --one-file-system "$STAGE"; }
+
 # put_back_program: restores the previous version after a failure.
 put_back_program() {
-  rm -rf --one-file-system "$STAGE"
+  clear_stage
   if [ "${SWAPPED:-no}" = no ] || [ ! -d "$OLD" ]; then
     put_back_config
     return 0

@@ -44,19 +44,23 @@ render_archive() {
 install_purge() {
   local database=$1 name fresh=no
   if [ ! -e "$database" ]; then
-    if [ -e "/etc/systemd/system/$PURGE_SERVICE" ]; then remove_purge; fi
+    if [ "$ONLY_SETTINGS" = no ] && [ -e "/etc/systemd/system/$PURGE_SERVICE" ]; then remove_purge; fi
     return 0
   fi
   render_purge "$database" "$(stat -Lc '%u %U %g %G' -- "$database")" "$(dirname -- "$(realpath -- "$database")")" \
     "${FACTS[state]}" "${FACTS[control]}" "${FACTS[archive]:-}" >"$WORK/purge-identity"
   printf '# Written by %s: the user of the daemon.\n[Socket]\nSocketUser=%s\n' "$WRITER" "$RUN_USER" >"$WORK/purge-socket"
   for name in "$PURGE_SOCKET" "$PURGE_SERVICE"; do
-    put_file "${PROGRAM:-$HERE}/systemd/$name" "/etc/systemd/system/$name" 0644
+    put_unit "$name"
     if [ "$LAST" = changed ]; then fresh=yes; fi
   done
   helper_drop_in "$PURGE_SERVICE" identity "$WORK/purge-identity" needed
   helper_drop_in "$PURGE_SOCKET" identity "$WORK/purge-socket" "$([ "$RUN_USER" = "$OWN" ] || echo needed)"
-  if [ "$fresh" = yes ]; then change 'reload the units of systemd' systemctl daemon-reload; fi
+  if [ "$fresh" = yes ]; then reload_units; fi
+  if [ "$ONLY_SETTINGS" = yes ]; then
+    if [ "$fresh" = yes ]; then renew_socket "$PURGE_SOCKET" "$PURGE_SERVICE"; fi
+    return 0
+  fi
   if [ "$fresh" = no ] && systemctl -q is-active "$PURGE_SOCKET" && systemctl -q is-enabled "$PURGE_SOCKET" 2>/dev/null; then
     unchanged "$PURGE_SOCKET is active"
   else
@@ -72,12 +76,6 @@ start_purge() {
 }
 
 remove_purge() {
-  local name
-  if systemctl -q is-active "$PURGE_SOCKET" || systemctl -q is-enabled "$PURGE_SOCKET" 2>/dev/null; then
-    change "stop and disable $PURGE_SOCKET" systemctl -q disable --now "$PURGE_SOCKET"
-  fi
-  for name in "$PURGE_SOCKET.d/identity.conf" "$PURGE_SERVICE.d/identity.conf" "$PURGE_SOCKET" "$PURGE_SERVICE"; do
-    remove_path "/etc/systemd/system/$name"
-  done
+  remove_units "$PURGE_SOCKET" "$PURGE_SOCKET.d/identity.conf" "$PURGE_SERVICE.d/identity.conf" -- "$PURGE_SOCKET" "$PURGE_SERVICE"
   if [ "$DRY_RUN" = no ]; then rmdir "/etc/systemd/system/$PURGE_SOCKET.d" "/etc/systemd/system/$PURGE_SERVICE.d" 2>/dev/null || true; fi
 }

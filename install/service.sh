@@ -11,10 +11,16 @@ SHARE=/usr/local/share
 MANUALS=(postern-auditd.1 postern-auditd.yml.5)
 declare -A COMPLETIONS=([bash]=$SHARE/bash-completion/completions/postern-auditd [zsh]=$SHARE/zsh/site-functions/_postern-auditd
   [fish]=$SHARE/fish/vendor_completions.d/postern-auditd.fish)
-RESTART=no # yes after a change that the daemon reads only at its start
+CONFIG_WRITTEN=no # yes if this run wrote the configuration
+RESTART=no        # yes after a change that the daemon reads only at its start
 
 declare -A FACTS=() # from the configuration: database, state, control, fail2ban, jail, banaction, bans, auth, auth_mode, auth_group, archive, notify
 LOGS=()             # its log directories; that of the fail2ban files is last
+
+# config_to_read: the installed configuration file, or the shipped one if none is installed.
+config_to_read() { if [ -e "$CONFIG" ]; then echo "$CONFIG"; else echo "${PROGRAM:-$HERE}/config/config.yml"; fi; }
+
+REFUSED=1 # the exit code after a configuration that the program rejects
 
 # read_facts CONFIG: reads the configuration with the program that is being installed.
 read_facts() {
@@ -23,6 +29,10 @@ read_facts() {
     if ! postern --version >/dev/null 2>&1; then
       die "the program in $PROGRAM can't be run (see above). The installed program is unchanged." \
         "$(next_step "check that this release is built for this machine ($(uname -m)), then run $ME again.")"
+    fi
+    EXIT_CODE=$REFUSED
+    if [ "$ONLY_SETTINGS" = yes ]; then
+      die "this version rejects the configuration (see above)." "correct $1, then run $ME again; $PROGRAM/config/config.yml has every key of this version."
     fi
     die 'the new program rejects the configuration (see above). The installed program is unchanged.' \
       "correct $1, then run $ME again; $CONFIG.example has every key of the installed version."
@@ -63,13 +73,15 @@ make_config() {
     unchanged "$CONFIG (kept)"
   else
     change "write $CONFIG" write_file "$shipped" "$CONFIG" 0644
+    CONFIG_WRITTEN=yes
   fi
 }
 
 # edit_config: writes the options of the command line into the configuration: database, never_ban, ban action, fail2ban.enabled.
 edit_config() {
-  local arguments=(--config "$CONFIG") changes line networks=("${ADMIN_NETS[@]}") address
-  address=$(ssh_address)
+  local arguments=(--config "$CONFIG") changes line networks=("${ADMIN_NETS[@]}") address=''
+  # A setup repeats itself at each upgrade, which is no reason to change the configuration.
+  if [ "$ONLY_SETTINGS" = no ] || [ "$CONFIG_WRITTEN" = yes ]; then address=$(ssh_address); fi
   if [ -n "$address" ]; then networks=("$address" "${networks[@]}"); fi
   if [ "$DATABASE" != "${FACTS[database]}" ]; then arguments+=(--database "$DATABASE"); fi
   if [ -n "$GIVEN_BANACTION" ] && [ "$GIVEN_BANACTION" != "${FACTS[banaction]}" ]; then arguments+=(--banaction "$GIVEN_BANACTION"); fi
@@ -210,7 +222,7 @@ remove_manual() {
 manual_at() { printf '%s/man/man%s/%s\n' "$SHARE" "${1##*.}" "$1"; }
 
 # command_name: the command as the administrator calls it on this host.
-command_name() { if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then echo postern-auditd; else echo "$PREFIX/bin/postern-auditd"; fi; }
+command_name() { if [ "$(readlink -f "$(command -v postern-auditd)" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then echo postern-auditd; else echo "$PREFIX/bin/postern-auditd"; fi; }
 
 # run_unit: starts the daemon, or restarts it if RESTART is yes.
 run_unit() {

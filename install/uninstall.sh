@@ -16,15 +16,12 @@ uninstall() {
     change "stop and disable $UNIT" systemctl -q disable --now "$UNIT"
   fi
   revoke_access "${FACTS[database]}"
-  local name units=$TOTAL_CHANGES
+  local units=$TOTAL_CHANGES
   remove_helper
   remove_log_files
   remove_path "$LOGROTATE"
   remove_purge
-  for name in identity places archive retention notify; do remove_path "$DROP_INS/$name.conf"; done
-  if [ -d "$DROP_INS" ] && [ "$DRY_RUN" = no ]; then
-    rmdir "$DROP_INS" 2>/dev/null || say "  kept       $DROP_INS, which holds drop-ins of the administrator"
-  fi
+  remove_drop_ins
   remove_path "$UNIT_FILE"
   if [ "$TOTAL_CHANGES" -gt "$units" ]; then
     systemctl daemon-reload
@@ -44,8 +41,21 @@ remove_bans() {
   remove_jail
   remove_helper
   remove_log_files
+  remove_logrotate
+  if [ "$TOTAL_CHANGES" -gt "$units" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+}
+
+remove_logrotate() {
+  if [ "$ONLY_SETTINGS" = yes ] && dpkg-query -S "$LOGROTATE" >/dev/null 2>&1; then return 0; fi
   remove_path "$LOGROTATE"
-  if [ "$TOTAL_CHANGES" -gt "$units" ]; then systemctl daemon-reload; fi
+}
+
+remove_drop_ins() {
+  local name
+  for name in identity places archive retention notify; do remove_path "$DROP_INS/$name.conf"; done
+  if [ -d "$DROP_INS" ] && [ "$DRY_RUN" = no ]; then
+    rmdir "$DROP_INS" 2>/dev/null || say "  kept       $DROP_INS, which holds drop-ins of the administrator"
+  fi
 }
 
 remove_jail() {
