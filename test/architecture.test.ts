@@ -26,6 +26,7 @@ const FLOW = [
 /** Imported by all, and importing nothing else of ours. */
 const GROUND = [
   'errors',
+  'front',
   'installation',
   'load-sqlite',
   'load-unix-datagrams',

@@ -22,6 +22,7 @@ import { registerReload as reload } from './reload.js';
 import { registerReplay as replay } from './replay.js';
 import { registerRetain as retain } from './retain.js';
 import { registerRun as run } from './run.js';
+import { registerSetup as setup } from './setup.js';
 import { registerStats as stats } from './stats.js';
 import { registerStatus as status } from './status.js';
 import { registerTail as tail } from './tail.js';
@@ -43,7 +44,7 @@ const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) =
   ['Retention:', [archive]],
   ['Bans:', [bans, unban, jail]],
   ['API:', [token]],
-  ['Configuration:', [config, configure]],
+  ['Configuration:', [setup, config, configure]],
   ['Fleet:', [fleet]],
   ['More:', [indexTable, demo, completion, facts, purger]],
 ];

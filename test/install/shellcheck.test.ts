@@ -10,6 +10,7 @@ it
   .skipIf(!there)
   .each([
     'install.sh',
+    'install/setup.sh',
     'scripts/package.sh',
     'scripts/pinned-node.sh',
     'scripts/release-tree.sh',
