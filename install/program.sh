@@ -59,7 +59,7 @@ build_tree() {
   find "$destination/dist" "$destination/node_modules" -type f \( -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.map' \) -delete
   find "$destination/node_modules" -type f \( -name '.*' -o -name 'C[HO]*.md' -o -name History.md -o -name Cargo.toml -o -name 'tsconfig*.json' -o -name 'jest.config.js' \) -delete
   for name in test tests docs benchmarks; do rm -rf "$destination"/node_modules/*/"$name" "$destination"/node_modules/@*/*/"$name"; done
-  find "$destination/node_modules" -type d -empty -delete
+  find "$destination/dist" "$destination/node_modules" -type d -empty -delete
   chmod -R u=rwX,go=rX "$destination"
 }
 

@@ -60,7 +60,7 @@ install -m 0644 "$node/LICENSE" "$tree/node/LICENSE"
 printf '%s\n' libc6 libgcc-s1 libstdc++6 >"$tree/node/REQUIRES"
 
 mapfile -t binaries < <(find "$tree" -type f \( -name '*.node' -o -path "$tree/node/bin/node" \) | LC_ALL=C sort)
-"$strip" --strip-unneeded "${binaries[@]}"
+"$strip" --strip-unneeded --remove-section=.comment --remove-section=.note "${binaries[@]}"
 runs_on_all "${binaries[@]}"
 if [ "$machine" = "$(uname -m)" ]; then
   version=$(node -p "require('$clone/package.json').version")

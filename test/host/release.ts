@@ -1,11 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { built } from '../support/built.js';
 import type { Host } from './host.js';
-
-const root = resolve(import.meta.dirname, '../..');
 
 /**
  * The directory of the release tarball of this tree, to bind into a host. It is packed again (about 40 s) if something has
@@ -15,18 +12,7 @@ const root = resolve(import.meta.dirname, '../..');
 export function release(): string {
   const given = process.env.POSTERN_TEST_RELEASE;
   if (given !== undefined && given !== '') return resolve(given);
-  const directory = join(root, '.cache/host-release');
-  const stamp = join(directory, 'SHA256SUMS');
-  const inputs =
-    'src bin config detections docs fail2ban install install.sh packaging/node.json systemd web package.json package-lock.json scripts';
-  mkdirSync(join(root, '.cache'), { recursive: true });
-  const script = `[ -f "$1" ] && [ -z "$(find ${inputs} -newer "$1" -type f -print -quit)" ] && exit
-    rm -rf "$2" && mkdir "$2" && exec scripts/package.sh "$2"`;
-  execFileSync('flock', [`${directory}.lock`, 'sh', '-c', script, 'sh', stamp, directory], {
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  return directory;
+  return built('host-release', 'scripts/package.sh "$1"');
 }
 
 /** The directory to which `unpack` extracts it. */
