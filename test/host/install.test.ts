@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { tellOfBreakIn } from './break-in.js';
 import { bootHost, describeHost, type Host, type Suite } from './host.js';
 import { MODULES, putModules } from './modules.js';
 import {
@@ -133,6 +134,17 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
         const rule = `-s ${target.split('/')[0]}/`;
         await host.waitFor(`iptables-save; ip6tables-save`, (out) => !out.includes(rule));
         expect(await host.attack({ port: 81, from: attacker })).toBe('open');
+      },
+    );
+
+    it.skipIf(suite !== 'bookworm')(
+      'a login after a brute force reaches a phone, whatever the user is called',
+      async () => {
+        const taken = Object.entries(await tellOfBreakIn(host, '10.77.4.40'));
+        console.info(
+          `messages after the login, ms: ${taken.map(([preset, ms]) => `${preset} ${ms}`).join(', ')}`,
+        );
+        await host.exec('fail2ban-client set posternproxy unbanip 10.77.4.40');
       },
     );
 

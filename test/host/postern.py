@@ -1,6 +1,6 @@
 """A stand-in for Postern: holds its database open as Postern does, records what it is told, and listens.
 
-postern.py DATABASE FIFO PORT: each line of FIFO is {"ip": ..., "count": ..., "action": ..., "details": ...}, one commit a row.
+postern.py DATABASE FIFO PORT: each line of FIFO is {"ip": ..., "count": ..., "user": ..., "action": ..., "details": ...}, one commit a row.
 """
 import json, os, signal, socket, sqlite3, sys, threading
 
@@ -41,6 +41,6 @@ while True:
             told = json.loads(line)
             for _ in range(told.get("count", 1)):
                 db.execute(
-                    "INSERT INTO audit_log (user_name, action, resource_type, ip_address, details) VALUES ('ada', ?, 'auth', ?, ?)",
-                    (told.get("action", "login_failure"), told["ip"], told.get("details")),
+                    "INSERT INTO audit_log (user_name, action, resource_type, ip_address, details) VALUES (?, ?, 'auth', ?, ?)",
+                    (told.get("user", "ada"), told.get("action", "login_failure"), told["ip"], told.get("details")),
                 )

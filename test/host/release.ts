@@ -20,7 +20,8 @@ export const UNPACKED = '/root/release';
 export const DATABASE = '/var/lib/posternproxy/posternproxy.db';
 /** The daemon may look again for this long after a row. */
 const LOOKED_MS = 2_500;
-const FIFO = '/run/posternproxy/record';
+/** Rows for postern.py. */
+export const FIFO = '/run/posternproxy/record';
 
 /** Extracts the release that is bound as /release. */
 export async function unpack(host: Host): Promise<void> {
