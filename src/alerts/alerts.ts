@@ -156,6 +156,7 @@ export class Alerts implements FirstReadObserver {
     const events = this.fresh;
     this.fresh = [];
     if (source === 'postern') {
+      this.learner?.recorded(after);
       const follows = this.position.timeline === timeline && this.position.upTo === after;
       if (!follows || liveAfter > after) this.isCounted = false;
       this.position = { timeline, upTo };

@@ -25,14 +25,19 @@ interface Progress {
 }
 
 /**
- * At the first start, reads the logins of the last months from the table, the newest first, a little each second. A process that dies
- * continues where it was. Later logins are learned as they are read, live or in a backlog.
+ * Learns the networks of logins that were read before the alert was turned on: reads the logins of the last months from the table, the
+ * newest first, a little each second. A process that dies continues where it was. All other logins are learned as they are read, live or
+ * in a backlog; at the first start of the daemon these are all, so that the table is not read twice.
  */
 export class NetworkLearner {
   isDone: boolean;
+  /** Rows up to this one were read without being learned. Null: the table was never read. */
+  private unlearned: number | null;
 
   constructor(private readonly options: NetworkLearnerOptions) {
-    this.isDone = options.state.note(NOTE) === 'done';
+    const { state, source } = options;
+    this.isDone = state.note(NOTE) === 'done';
+    this.unlearned = state.mark(source.name)?.id ?? null;
   }
 
   /** Learning starts again when the alert is turned on again: logins of the meantime were not learned. */
@@ -40,7 +45,19 @@ export class NetworkLearner {
     if (state.note(NOTE) !== null) state.setNote(NOTE, '');
   }
 
+  /** Rows were read for the first time, and their logins learned. @param after the row before the first of them */
+  recorded(after: number): void {
+    if (this.unlearned !== null) return;
+    this.unlearned = after;
+    if (after === 0 && !this.isDone) this.finish();
+  }
+
   step(): void {
+    if (this.unlearned === null) {
+      const { state, source } = this.options;
+      if (!this.isDone && state.mark(source.name)?.id === 0) this.finish();
+      return;
+    }
     const until = performance.now() + BUDGET_MS;
     while (!this.isDone && performance.now() < until) if (!this.readPage()) return;
   }
@@ -50,7 +67,7 @@ export class NetworkLearner {
     const { state, source } = this.options;
     const mark = state.mark(source.name);
     if (mark === null) return false;
-    const before = this.position(mark.timeline);
+    const before = this.position(mark.timeline) ?? (this.unlearned ?? 0) + 1;
     const found = pageBefore(source, mark, before);
     if (found === null) return false;
     const since = this.options.clock() - this.options.memory;
@@ -62,14 +79,21 @@ export class NetworkLearner {
     const first = found.events[0]?.sequence ?? 0;
     const isDone = !found.more || first <= 1 || recent.length === 0;
     const progress: Progress = { timeline: mark.timeline, before: first };
-    state.transaction(() => state.setNote(NOTE, isDone ? 'done' : JSON.stringify(progress)));
-    this.isDone = isDone;
+    if (isDone) this.finish();
+    else state.transaction(() => state.setNote(NOTE, JSON.stringify(progress)));
     return true;
   }
 
-  private position(timeline: number): number {
+  private finish(): void {
+    const { state } = this.options;
+    state.transaction(() => state.setNote(NOTE, 'done'));
+    this.isDone = true;
+  }
+
+  /** Null: at the beginning. */
+  private position(timeline: number): number | null {
     const note = this.options.state.note(NOTE);
     const progress = note === null || note === '' ? null : (JSON.parse(note) as Progress);
-    return progress?.timeline === timeline ? progress.before : Number.MAX_SAFE_INTEGER;
+    return progress?.timeline === timeline ? progress.before : null;
   }
 }

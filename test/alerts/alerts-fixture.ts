@@ -42,6 +42,8 @@ export class AlertsRig {
   readonly database = join(this.directory, 'posternproxy.db');
   readonly sink = new MemorySink();
   alerts: Alerts | null = null;
+  /** Pages that were read again, the newest first, to count or learn what was not seen live. */
+  readsBackwards = 0;
   private writer = this.openWriter();
   private state: State | null = null;
   private shipper: Shipper | null = null;
@@ -142,7 +144,10 @@ export class AlertsRig {
     });
     const source: AuditSource = {
       name: 'postern',
-      read: (request) => posternSource.read(request),
+      read: (request) => {
+        if (request.before !== undefined) this.readsBackwards++;
+        return posternSource.read(request);
+      },
       row: (id, timeline) => posternSource.row(id, timeline),
       edits: (request) => posternSource.edits?.(request) ?? { state: 'reading', changed: [], upTo: 0 },
       remade: (kept) => posternSource.remade?.(kept) ?? impossible(),

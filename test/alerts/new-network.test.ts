@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ConfigInput } from '../../src/config/schema.js';
+import Database from '../../src/load-sqlite.js';
 import { type AlertsRig, withAlerts } from './alerts-fixture.js';
 
 const MINUTE = 60_000;
@@ -136,6 +138,40 @@ describe('a login from a new network', () => {
       rig.login('jan', AWAY);
       await rig.settle();
       expect(rig.raised().map(({ user }) => user)).toEqual(['jan']);
+    }));
+
+  it('the first start reads the table once: networks are learned as rows are first read', () =>
+    withAlerts({}, async (rig) => {
+      await rig.stop();
+      rig.db.transaction(() => {
+        for (let n = 0; n < 3_000; n++) rig.login('jan', HOME, { ago: 80 * DAY - n });
+      })();
+      rig.readsBackwards = 0;
+      await rig.startAfresh();
+      await rig.learned();
+      await rig.settle();
+      expect(rig.readsBackwards).toBeLessThanOrEqual(1); // the newest rows, which are watched for edits
+      rig.login('jan', AWAY);
+      rig.login('jan', HOME);
+      await rig.settle();
+      expect(rig.actions()).toEqual(['new_network']);
+    }));
+
+  it('an upgrade from a build without alerts learns the rows that were read before it', () =>
+    withAlerts({}, async (rig) => {
+      rig.login('jan', HOME);
+      await rig.settle();
+      await rig.crash((directory) => {
+        const db = new Database(join(directory, 'state.db'));
+        db.exec("DELETE FROM known_network; DELETE FROM meta WHERE key = 'alert_networks_learned'");
+        db.close();
+      });
+      await rig.learned();
+      expect(rig.readsBackwards).toBeGreaterThan(0);
+      rig.login('jan', AWAY);
+      rig.login('jan', HOME);
+      await rig.settle();
+      expect(rig.actions()).toEqual(['new_network']);
     }));
 
   it('logins of a backlog are learned without an alert', () =>
