@@ -28,7 +28,7 @@ describe('scripts/pinned-node.sh', () => {
   it('unpacks no package whose hash is not the pinned one', () => {
     const other = { ...pin, x64: { ...pin.x64, integrity: `sha512-${'A'.repeat(86)}==` } };
     writeFileSync(join(clone, 'packaging/node.json'), JSON.stringify(other));
-    const { status, stdout, stderr } = spawnSync('scripts/pinned-node.sh', ['x64'], {
+    const { status, stdout, stderr } = spawnSync(join(clone, 'scripts/pinned-node.sh'), ['x64'], {
       cwd: clone,
       encoding: 'utf8',
     });
