@@ -57,7 +57,7 @@ const START = { offset: 0, check: '', skipping: false };
  * Reads what fail2ban's report action has appended since `saved`.
  *
  * A rotated file is read to its end first, as long as it is in the same directory and not compressed. A truncated or replaced
- * file is read from its start. A last line without its newline is left for the next call.
+ * file is read from its start, a copy of the file from where the original was read to. A last line without its newline is left for the next call.
  *
  * @param path bans.log
  * @param saved the note of the last call; null reads from the beginning
@@ -69,15 +69,18 @@ export function readBans(path: string, saved: string | null, limit = 256 * 1024)
   const nothing: BansRead = { entries: [], saved, bad: 0, badLine: null, more: false };
   const file = openRegular(path);
   try {
-    const inode = file === null ? null : file.stats.ino;
-    if (before !== null && before.inode !== inode) {
+    if (before !== null && !(file !== null && isSame(file, before))) {
       const rest = readRotated(path, before, limit);
       if (rest !== null && (rest.entries.length > 0 || rest.bad > 0 || rest.more))
         return { ...rest, more: true };
     }
     if (file === null) return nothing;
-    const same = before !== null && before.inode === inode && isWhereWeWere(file, before);
-    return readFrom(file, same ? before : { inode: file.stats.ino, ...START }, limit);
+    if (before !== null && (isSame(file, before) || isCopy(file, before)))
+      return readFrom(file, before, limit);
+    const read = readFrom(file, { inode: file.stats.ino, ...START }, limit);
+    // The empty beginning of a file could be that of any other: the end of the one before says more.
+    const isBegun = read.entries.length > 0 || read.bad > 0 || read.more;
+    return isBegun || before === null ? read : nothing;
   } finally {
     if (file !== null) closeSync(file.descriptor);
   }
@@ -123,27 +126,50 @@ function unreadable(path: string, why: string, cause?: unknown): AuditdError {
   });
 }
 
-/** Reads the rest of the rotated file, whatever its new name is; null if it was removed. */
+/** Reads the rest of the rotated file, whatever its new name is, or of a copy of it; null if it was removed. */
 function readRotated(path: string, before: Position, limit: number): BansRead | null {
-  const directory = dirname(path);
-  for (const name of namesIn(directory)) {
-    if (!name.startsWith(basename(path))) continue;
-    const rotated = join(directory, name);
+  const rotated = namesIn(dirname(path))
+    .filter((name) => name.startsWith(basename(path)) && name !== basename(path))
+    .map((name) => join(dirname(path), name));
+  const inodeOf = (file: string) => statSync(file, { throwIfNoEntry: false })?.ino;
+  for (const file of rotated) {
+    if (inodeOf(file) !== before.inode) continue;
+    const read = readIf(isSame, file, before, limit);
+    if (read !== null) return read;
+  }
+  for (const file of rotated) {
     try {
-      if (statSync(rotated).ino !== before.inode) continue;
+      const read = readIf(isCopy, file, before, limit);
+      if (read !== null) return read;
     } catch {
-      continue;
-    }
-    const file = openRegular(rotated);
-    if (file === null) continue;
-    try {
-      if (file.stats.ino === before.inode && isWhereWeWere(file, before))
-        return readFrom(file, before, limit);
-    } finally {
-      closeSync(file.descriptor);
+      // Of all files of that name, so it need not be one of ours.
     }
   }
   return null;
+}
+
+function readIf(
+  isWanted: (file: Opened, before: Position) => boolean,
+  path: string,
+  before: Position,
+  limit: number,
+): BansRead | null {
+  const file = openRegular(path);
+  if (file === null) return null;
+  try {
+    return isWanted(file, before) ? readFrom(file, before, limit) : null;
+  } finally {
+    closeSync(file.descriptor);
+  }
+}
+
+function isSame(file: Opened, before: Position): boolean {
+  return file.stats.ino === before.inode && isWhereWeWere(file, before);
+}
+
+/** The same bytes in another inode: the file comes from a backup, or from another host. */
+function isCopy(file: Opened, before: Position): boolean {
+  return before.offset > 0 && isWhereWeWere(file, before);
 }
 
 function namesIn(directory: string): string[] {

@@ -4,6 +4,7 @@ import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -167,6 +168,19 @@ it('reads a replaced file from its start', () => {
   expect(drain(saved).numbers).toEqual([3, 4, 5]);
 });
 
+it('continues in a copy of the file, and of one that was rotated meanwhile, where it stopped in the original', () => {
+  writeFileSync(path, line(1) + line(2));
+  const { saved } = drain(null);
+  appendFileSync(path, line(3));
+  copyFileSync(path, `${path}.copy`);
+  renameSync(`${path}.copy`, path);
+  expect(drain(saved).numbers).toEqual([3]);
+  copyFileSync(path, `${path}.1`);
+  unlinkSync(path);
+  writeFileSync(path, line(4));
+  expect(drain(saved).numbers).toEqual([3, 4]);
+});
+
 it('reads from the start after an unreadable position', () => {
   writeFileSync(path, line(1));
   expect(drain('{"inode":"x"}').numbers).toEqual([1]);
@@ -201,6 +215,7 @@ it('reads each line exactly once, in any order of writes, reads and rotations', 
     },
     { weight: 1, arbitrary: fc.constant({ kind: 'rotate' as const }) },
     { weight: 1, arbitrary: fc.constant({ kind: 'forget' as const }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'move' as const }) },
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -228,6 +243,12 @@ it('reads each line exactly once, in any order of writes, reads and rotations', 
         } else if (action.kind === 'forget') {
           // The daemon died before its commit: what it read is read again, from the same note.
           readBans(path, saved, 500);
+        } else if (action.kind === 'move') {
+          // Restored from a backup, or moved to another host: the same bytes in other inodes.
+          for (const name of readdirSync(directory)) {
+            copyFileSync(join(directory, name), join(directory, '.new'));
+            renameSync(join(directory, '.new'), join(directory, name));
+          }
         } else if (seen.length > 0 && rotations < 1) {
           // One rotation between reads is what is promised; the line in work goes with the file.
           appendFileSync(path, pending);
