@@ -333,7 +333,7 @@ export class SinkLoop implements FeedSubscriber {
       }
     }
     this.health.enter('delivering', DELIVERY_LIMIT_MS);
-    for (const id of position.recovered.keys()) if (id <= upTo) position.recovered.delete(id);
+    this.positions.forgetRecovered(position, upTo);
   }
 
   /** Moves the cursor within a batch that is still being delivered. False if the state does not take it: the end of the batch moves it. */

@@ -16,8 +16,10 @@ export interface SinkPosition {
   upTo: number;
   /** Rows up to here were in the table before the sink was first started: recorded, not delivered. */
   skipTo: number;
-  /** Rows that `open` found at the destination above the cursor: event ids by row id. */
+  /** Rows of this timeline that `open` found at the destination above the cursor: event ids by row id. */
   readonly recovered: Map<number, string>;
+  /** Rows of other timelines found there, by event id: their row ids. Only a state.db from a backup does not know of them. */
+  readonly elsewhere: Map<string, number>;
   /** When it last had delivered every row, ms since the epoch. */
   caughtUpAt: number;
 }
@@ -69,15 +71,17 @@ export class SinkPositions {
     const shown = shownOf(feed, resume);
     const timeline = feed.mark.timeline;
     const found = new Map<number, string>();
+    const elsewhere = new Map<string, number>();
     let skipTo = 0;
     for (const at of shown) {
+      if (at.timeline !== timeline) for (const [id, eventId] of at.found) elsewhere.set(eventId, id);
       const cursor = cursors.position(sink, feed.name, at.timeline) ?? 0;
       if (at.upTo < cursor) {
         cursors.moveBack(sink, feed.name, at.timeline, at.upTo);
       } else if (at.timeline === timeline) {
         for (const [id, eventId] of at.found) if (id > cursor) found.set(id, eventId);
         if (at.found.length === 0) skipTo = at.upTo;
-      } else if (at.upTo > cursor) {
+      } else if (at.timeline < timeline && at.upTo > cursor) {
         const known = fingerprints.last(feed.name, at.timeline);
         const rows = at.found.filter(([id]) => id > known).map(([sequence, id]) => ({ sequence, id }));
         fingerprints.record(feed.name, at.timeline, rows);
@@ -89,7 +93,13 @@ export class SinkPositions {
     else if (start?.timeline === timeline) skipTo = start.skipTo;
     const upTo = cursors.position(sink, feed.name, timeline) ?? 0;
     const caughtUpAt = this.positions.get(feed.name)?.caughtUpAt ?? clock();
-    this.positions.set(feed.name, { timeline, upTo, skipTo, recovered: found, caughtUpAt });
+    this.positions.set(feed.name, { timeline, upTo, skipTo, recovered: found, elsewhere, caughtUpAt });
+  }
+
+  /** The sink has delivered the rows up to here. */
+  forgetRecovered(position: SinkPosition, upTo: number): void {
+    for (const id of position.recovered.keys()) if (id <= upTo) position.recovered.delete(id);
+    for (const [eventId, id] of position.elsewhere) if (id <= upTo) position.elsewhere.delete(eventId);
   }
 
   /** The sink had everything until now: it lags from now on at the earliest. */
@@ -135,11 +145,13 @@ export class SinkPositions {
     const { state, sink } = this.options;
     const had = state.deliveredEarlier(sink, source, timeline, first, upTo);
     const behind = Math.max(position.upTo, position.skipTo);
-    if (first > behind && position.recovered.size === 0 && had === null && versions.size === 0) return null;
+    const { recovered, elsewhere } = position;
+    const hasNone = recovered.size === 0 && elsewhere.size === 0 && had === null && versions.size === 0;
+    if (first > behind && hasNone) return null;
     return (sequence, id) => {
       if (sequence <= behind) return false;
       if (versions.has(sequence) && !state.revisions.isFor(sink, sequence)) return false;
-      if (position.recovered.get(sequence) === id) return false;
+      if (recovered.get(sequence) === id || elsewhere.has(id)) return false;
       return had?.has(fingerprintOf(id)) !== true;
     };
   }
@@ -234,6 +246,7 @@ export class SinkPositions {
         state.cursors.set(sink, feed.name, old, Math.max(last, position.upTo));
       });
     }
+    for (const [id, eventId] of position.recovered) position.elsewhere.set(eventId, id);
     position.recovered.clear();
     position.timeline = feed.mark.timeline;
     position.upTo = state.cursors.position(sink, feed.name, position.timeline) ?? 0;
