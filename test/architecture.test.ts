@@ -16,6 +16,7 @@ const FLOW = [
   'query',
   'fail2ban',
   'fleet',
+  'backup',
   'control',
   'api',
   'systemd',

@@ -414,6 +414,20 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['change'],
         activity: OTHER,
       },
+      backup_create: {
+        title: 'Backup of the daemon created',
+        severity: 'notice',
+        ecs: ['database'],
+        type: ['access'],
+        activity: OTHER,
+      },
+      backup_restore: {
+        title: 'Backup of the daemon restored',
+        severity: 'warning',
+        ecs: ['database'],
+        type: ['change'],
+        activity: OTHER,
+      },
       archive_delete: {
         title: 'Archive deleted',
         severity: 'notice',

@@ -3,6 +3,7 @@ import { visibleLines } from '../audit/unsafe-characters.js';
 import { AuditdError, type ErrorCode, messageOf } from '../errors.js';
 import { VERSION } from '../version.js';
 import { registerArchive as archive } from './archive.js';
+import { registerBackup as backup } from './backup.js';
 import { registerBans as bans } from './bans.js';
 import { registerCheck as check } from './check.js';
 import { registerCompletion as completion } from './completion.js';
@@ -42,6 +43,7 @@ const GROUPS: ReadonlyArray<readonly [string, ReadonlyArray<(program: Command) =
   ['Daemon:', [run, status, reload, replay, notify, retain]],
   ['Inspect:', [check, explain, tail, query, exportEntries, stats]],
   ['Retention:', [archive]],
+  ['Backup:', [backup]],
   ['Bans:', [bans, unban, jail]],
   ['API:', [token]],
   ['Configuration:', [setup, config, configure]],

@@ -3,7 +3,7 @@ import { AuditdError } from '../errors.js';
 import type { NewEntry } from '../recorder/recorder.js';
 
 const told = z.strictObject({
-  action: z.enum(['daemon.export', 'daemon.archive_restore', 'daemon.notify_test']),
+  action: z.enum(['daemon.export', 'daemon.archive_restore', 'daemon.backup_create', 'daemon.notify_test']),
   details: z.record(z.string().max(64), z.unknown()),
 });
 
