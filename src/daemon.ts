@@ -20,6 +20,7 @@ import { createJail } from './fail2ban/helper-client.js';
 import { SilenceWatch } from './fail2ban/silence-watch.js';
 import { createFleet } from './fleet/create-fleet.js';
 import type { Fleet } from './fleet/fleet.js';
+import { renewJail, sentence } from './next-steps.js';
 import { createRecorder, type NewEntry } from './recorder/recorder.js';
 import { Retention } from './retention/scheduler.js';
 import { type Lock, takeLock } from './shipping/lock.js';
@@ -326,7 +327,7 @@ export class Daemon {
       log.warn(`${key} has changed; the change takes effect at the next restart`);
     }
     if (result.jail) {
-      log.warn("the change also affects fail2ban's jail. Run install.sh --reconfigure");
+      log.warn(`the change also affects fail2ban's jail. ${sentence(renewJail())}`);
     }
     log.level = loaded.config.log.level;
     await this.stopRuntime(old);

@@ -28,7 +28,7 @@ export async function loadPart<T>(what: string, load: () => Promise<T>): Promise
     return await load();
   } catch (error) {
     throw new AuditdError('NOT_INSTALLED', `The code for ${what} can't be loaded from ${ROOT}`, {
-      next: 'If the program was replaced while this process ran, restart it: systemctl restart postern-auditd',
+      next: 'If the program was replaced while this process ran, start it again',
       cause: error,
     });
   }

@@ -1,6 +1,8 @@
 import { createRequire } from 'node:module';
 import type BetterSqlite3 from 'better-sqlite3';
 import { AuditdError } from './errors.js';
+import { front } from './front.js';
+import { reinstall, sentence } from './next-steps.js';
 
 /** The release of better-sqlite3 that this Node.js supports. */
 export const SQLITE_PACKAGE = packageFor(process.versions.napi);
@@ -29,7 +31,7 @@ function load(): typeof BetterSqlite3 {
       'NOT_INSTALLED',
       `SQLite for Node.js ${process.versions.node} (${process.platform} ${process.arch}) is not installed`,
       {
-        next: 'Run npm ci with this Node.js, or sudo ./install.sh if that installed postern-auditd',
+        next: front() === 'source' ? 'Run npm ci with this Node.js' : sentence(reinstall()),
         cause: error,
       },
     );

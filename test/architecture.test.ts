@@ -31,6 +31,7 @@ const GROUND = [
   'installation',
   'load-sqlite',
   'load-unix-datagrams',
+  'next-steps',
   'silent-log',
   'sleep-sync',
   'ticker',

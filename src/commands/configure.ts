@@ -25,7 +25,7 @@ export function registerConfigure(program: Command): void {
     .addHelpText(
       'after',
       `
-Prints one line per change. Then run systemctl reload postern-auditd for the daemon, and install.sh --reconfigure for
+Prints one line per change. Then run systemctl reload postern-auditd for the daemon, and postern-auditd setup for
 fail2ban's jail.
 
 Examples:

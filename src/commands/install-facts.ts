@@ -6,7 +6,7 @@ import { loadUnixDatagrams } from '../load-unix-datagrams.js';
 export function registerFacts(program: Command): void {
   program
     .command('facts', { hidden: true })
-    .description('Print what install.sh needs from the configuration, as lines of "name value"')
+    .description('Print what a setup needs from the configuration, as lines of "name value"')
     .option('--config <file>', 'configuration file')
     .action(async (options: { config?: string }) => {
       const { loadConfig } = await import('../config/load.js');

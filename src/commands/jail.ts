@@ -12,7 +12,9 @@ interface JailOptions {
 export function registerJail(program: Command): void {
   program
     .command('jail')
-    .description("Print fail2ban's jail for the configuration (install.sh writes it to /etc/fail2ban/jail.d)")
+    .description(
+      "Print fail2ban's jail for the configuration (postern-auditd setup writes it to /etc/fail2ban/jail.d)",
+    )
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .option('--chain <names>', 'value of "chain: auto" on this host: INPUT, or INPUT,DOCKER-USER')
     .option('--probe', "print lines that fail2ban's filter must match, instead of the jail")

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { Reloaded } from '../config/reload-result.js';
 import { AuditdError } from '../errors.js';
+import { renewJail } from '../next-steps.js';
 import { contactsOf } from './support/contacts.js';
 import { formatCount } from './support/terminal.js';
 
@@ -56,7 +57,7 @@ function render({ changed = [], restart = [], jail = false }: Answer): string {
       ? 'The configuration is reloaded; nothing in it has changed.'
       : `The configuration is reloaded: ${formatCount(changed.length, 'key has', 'keys have')} changed (${changed.join(', ')}).`,
     ...(restart.length === 0 ? [] : [`These take effect after a restart: ${restart.join(', ')}.`]),
-    ...(jail ? ["To update fail2ban's jail, run: sudo /opt/postern-auditd/install.sh --reconfigure"] : []),
+    ...(jail ? [`To update fail2ban's jail, ${renewJail()}`] : []),
   ];
   return `${lines.join('\n')}\n`;
 }

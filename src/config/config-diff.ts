@@ -7,7 +7,7 @@ export interface ConfigChange {
   readonly path: readonly string[];
   /** True if the change needs a restart of the daemon. For other changes a reload (SIGHUP) is enough. */
   readonly restart: boolean;
-  /** True if the jail depends on it: install.sh --reconfigure rewrites it. */
+  /** True if the jail depends on it: a setup rewrites it. */
   readonly jail: boolean;
 }
 

@@ -14,7 +14,7 @@ export interface Reloaded {
   readonly changed: readonly string[];
   /** The changed keys that need a restart. */
   readonly restart: readonly string[];
-  /** True if the jail depends on a changed key: install.sh --reconfigure rewrites it. */
+  /** True if the jail depends on a changed key: a setup rewrites it. */
   readonly jail: boolean;
 }
 

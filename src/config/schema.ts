@@ -185,7 +185,7 @@ export const fail2ban = z.strictObject({
     .boolean()
     .default(true)
     .describe(
-      'Whether bans are wanted. install.sh --no-fail2ban sets it to false, and check then does not look for bans.',
+      'Whether bans are wanted. install.sh and setup set it to false with --no-fail2ban, and check then does not look for bans.',
     ),
   jail: text.default('posternproxy').describe('Name of the jail.'),
   ports: z
@@ -298,7 +298,7 @@ export const config = z.strictObject({
   fail2ban: fail2ban
     .prefault({})
     .describe(
-      'The jail, which install.sh --reconfigure writes; never_ban and ipv6_prefix also apply to the daemon.',
+      'The jail, which postern-auditd setup writes; never_ban and ipv6_prefix also apply to the daemon.',
     ),
   alerts: alerts.prefault({}),
   retention: retention

@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { AuditdError, asRoot, codeOf, type ErrorCode, isErrorCode } from '../errors.js';
+import { daemonCommand, daemonLog } from '../next-steps.js';
 
 /** In the runtime directory of a unit. */
 export const SOCKET_NAME = 'control.sock';
@@ -77,7 +78,7 @@ function refusal(answer: unknown): AuditdError {
   const error = typeof answer === 'object' && answer !== null && 'error' in answer ? answer.error : null;
   if (typeof error !== 'object' || error === null) {
     return new AuditdError('STATE_UNUSABLE', 'The daemon refused the request and gave no reason', {
-      next: 'See its messages: journalctl -u postern-auditd',
+      next: `See its messages: ${daemonLog()}`,
     });
   }
   const { code, message, what, next } = error as Record<string, unknown>;
@@ -93,7 +94,7 @@ function unreachable(path: string, error: Error): AuditdError {
   const next =
     code === 'EACCES'
       ? `Run the command ${asRoot()}, or join the group postern-auditd: the socket is not for every user`
-      : 'Check that the daemon runs: systemctl status postern-auditd';
+      : `Check that the daemon runs: ${daemonCommand('status')}`;
   return new AuditdError('NOT_RUNNING', `No answer from ${path} (${code ?? error.message})`, {
     next,
     cause: error,

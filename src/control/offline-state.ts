@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../errors.js';
+import { daemonCommand } from '../next-steps.js';
 import { asOwner } from '../shipping/as-owner.js';
 import { takeLock } from '../shipping/lock.js';
 import { State } from '../shipping/state.js';
@@ -20,7 +21,7 @@ function withState<T>(directory: string, work: (state: State) => T): T {
     throw new AuditdError(
       'NOT_RUNNING',
       `The daemon has never run: there is no ${join(directory, 'state.db')} yet`,
-      { next: 'Start it: systemctl start postern-auditd' },
+      { next: `Start it: ${daemonCommand('start')}` },
     );
   }
   const lock = takeLock(directory);

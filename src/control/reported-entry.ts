@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AuditdError } from '../errors.js';
+import { daemonCommand } from '../next-steps.js';
 import type { NewEntry } from '../recorder/recorder.js';
 
 const told = z.strictObject({
@@ -18,7 +19,7 @@ export function reportedEntry(body: unknown, name: string | null): NewEntry {
   const parsed = told.safeParse(body);
   if (!parsed.success || JSON.stringify(body).length > LONGEST)
     throw new AuditdError('USAGE', 'Nothing was recorded: the daemon does not know this report', {
-      next: 'Use the command and the daemon of one version: systemctl restart postern-auditd',
+      next: `Use the command and the daemon of one version: ${daemonCommand('restart')}`,
     });
   const { action, details } = parsed.data;
   const by = { kind: 'command', name, claimed: true };

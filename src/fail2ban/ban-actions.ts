@@ -1,4 +1,5 @@
 import type { Fail2banConfig } from '../config/schema.js';
+import { renewJail } from '../next-steps.js';
 import { bansAddressesOnly, prefixInUse, takesAddressesOnly } from '../sinks/files/ban-target.js';
 import type { Finding } from '../sinks/sink.js';
 import { type Run, spawn } from './client.js';
@@ -33,7 +34,7 @@ export async function refusedNetworks(fail2ban: Fail2banConfig, run: Run = spawn
     `the jail ${fail2ban.jail} uses ${names.join(', ')}, which cannot ban networks, but an IPv6 attacker is reported to ` +
     `fail2ban as a /${prefix}: no IPv6 attacker is banned`;
   const next =
-    'set fail2ban.banaction to that action instead of naming it in files of fail2ban, and run install.sh --reconfigure: single addresses are then reported; ' +
+    `set fail2ban.banaction to that action instead of naming it in files of fail2ban, and ${renewJail()}: single addresses are then reported; ` +
     'or set fail2ban.ipv6_prefix: 128; or use an action that bans networks, such as iptables-multiport';
   return [{ level: 'error', what, next }];
 }

@@ -12,6 +12,7 @@ import {
 import { isIP } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
+import { renewJail, sentence } from '../next-steps.js';
 
 /** A ban or unban that fail2ban has carried out. */
 export interface BanEntry {
@@ -121,7 +122,7 @@ function openRegular(path: string): Opened | null {
 
 function unreadable(path: string, why: string, cause?: unknown): AuditdError {
   return new AuditdError('FAIL2BAN_FAILED', `${path} can't be read, so bans are not recorded: ${why}`, {
-    next: 'Run install.sh --reconfigure: the file belongs to root with mode 0644, in a directory of root with mode 0755',
+    next: `${sentence(renewJail())}: the file belongs to root with mode 0644, in a directory of root with mode 0755`,
     cause,
   });
 }

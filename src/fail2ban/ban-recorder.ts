@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import { explained, messageOf } from '../errors.js';
+import { renewJail } from '../next-steps.js';
 import { createRecorder, type Recorder } from '../recorder/recorder.js';
 import type { State } from '../shipping/state.js';
 import { BanFindings } from './ban-findings.js';
@@ -118,7 +119,7 @@ export class BanRecorder {
     if (this.bad === 0) {
       const shown = toSafeJson(badLine);
       const what = `a line of ${path} can't be read, so its ban is not recorded: ${shown}`;
-      const next = "Check fail2ban's action posternproxy-report; install.sh --reconfigure renews it";
+      const next = `Check fail2ban's action posternproxy-report; to renew it, ${renewJail()}`;
       log.error(explained(what, next));
     }
     if (Math.abs(clock() - this.badRecorded) < BAD_EVENT_MS) return false;

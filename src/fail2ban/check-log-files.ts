@@ -1,6 +1,7 @@
 import { lstatSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../errors.js';
+import { makeLogFiles, setUpAgain } from '../next-steps.js';
 import { PAIR } from '../sinks/files/fail2ban-files.js';
 import type { Finding } from '../sinks/sink.js';
 
@@ -36,8 +37,7 @@ function kind(path: string, entry: Stats): Finding[] {
     ? 'a pipe, on which fail2ban blocks at its next start, with all its jails'
     : 'not a regular file';
   const what = `${path} is ${entry.isSymbolicLink() ? 'a link, which fail2ban follows as root' : found}`;
-  const next =
-    'find out who put it there, as the daemon creates only regular files; systemctl start postern-auditd-logs removes it';
+  const next = `find out who put it there, as the daemon creates only regular files; ${makeLogFiles()} removes it`;
   return [{ level: 'error', what, next }];
 }
 
@@ -49,10 +49,10 @@ function ownership(path: string, entry: Stats, owner: number): Finding[] {
       ? 'everybody may write to it'
       : `it belongs to uid ${uid}, and its directory to uid ${owner}`;
   const what = `${path}: ${who}. Every user who can write to it decides whom fail2ban bans`;
-  return [{ level: 'warning', what, next: 'see ls -l, and run install.sh --reconfigure' }];
+  return [{ level: 'warning', what, next: `see ls -l, and ${setUpAgain()}` }];
 }
 
 function missing(path: string): Finding {
   const what = `${path} is missing: fail2ban will not start without it, and none of its jails will run`;
-  return { level: 'error', what, next: 'systemctl start postern-auditd-logs, or start the daemon' };
+  return { level: 'error', what, next: `${makeLogFiles()}, or start the daemon` };
 }

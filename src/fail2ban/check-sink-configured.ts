@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, needlessKeys } from '../config/schema.js';
+import { renewJail } from '../next-steps.js';
 import { PAIR } from '../sinks/files/fail2ban-files.js';
 import type { Finding } from '../sinks/sink.js';
 
@@ -21,7 +22,7 @@ export function checkSinkConfigured({ sinks, fail2ban }: Config, directory = INS
   const jails = files.filter((file) => existsSync(file));
   if (jails.length === 0) {
     const what = 'fail2ban is installed, but there is no sink of type fail2ban: nobody is banned';
-    return { level: 'warning', what, next: `${lines(null)}\nand run install.sh` };
+    return { level: 'warning', what, next: `${lines(null)}\nand ${renewJail()}` };
   }
   const what = `fail2ban has the jail ${fail2ban.jail} (${jails[0]}), but there is no sink of type fail2ban: nobody is banned`;
   return { level: 'error', what, next: lines(pairOf(jails)) };

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { NetworkSet } from '../audit/address.js';
 import { AuditdError, asRoot } from '../errors.js';
+import { installFail2ban, renewJail, sentence } from '../next-steps.js';
 import { hostInstant } from './host-time.js';
 
 /** The status of a jail, as fail2ban reports it. */
@@ -182,11 +183,12 @@ export async function testFilter(
     // Its exit status is 0 even for a filter that it can't load or compile.
     const words = said.split('\n').filter((line) => line !== '');
     const matched = words.filter((line) => isIP(line.split('/')[0] ?? '') !== 0);
-    if (result.code === 'ENOENT') throw failed('fail2ban-regex is not installed', INSTALL);
+    if (result.code === 'ENOENT')
+      throw failed('fail2ban-regex is not installed', sentence(installFail2ban()));
     if (result.exitCode !== 0 || matched.length !== words.length) {
       throw failed(
         `fail2ban-regex could not use the filter ${filter}: ${short(said)}`,
-        'Run install.sh --reconfigure, which installs the filter',
+        `${sentence(renewJail())}, which installs the filter`,
       );
     }
     return matched;
@@ -195,12 +197,10 @@ export async function testFilter(
   }
 }
 
-const INSTALL = 'Run install.sh without --no-fail2ban, or: apt-get install fail2ban';
-
 async function client(jail: string, args: readonly string[], run: Run): Promise<string> {
   const result = await run('fail2ban-client', args);
   if (result.exitCode === 0) return result.stdout;
-  if (result.code === 'ENOENT') throw failed('fail2ban is not installed', INSTALL);
+  if (result.code === 'ENOENT') throw failed('fail2ban is not installed', sentence(installFail2ban()));
   if (result.timedOut === true) {
     throw failed(
       `fail2ban did not answer within ${TIMEOUT_MS / 1_000} s`,
@@ -217,7 +217,7 @@ export function refusal(jail: string, command: string, said: string): AuditdErro
   if (/does not exist/.test(said)) {
     return failed(
       `fail2ban has no jail ${jail}`,
-      'See why with: fail2ban-client -t; then run install.sh --reconfigure, or fail2ban-client reload',
+      `See why with: fail2ban-client -t; then ${renewJail()}, or fail2ban-client reload`,
     );
   }
   if (/Is fail2ban running|Failed to access socket/i.test(said)) {

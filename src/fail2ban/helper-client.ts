@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
+import { setUpAgain } from '../next-steps.js';
 import {
   type Ban,
   bansOn,
@@ -144,7 +145,7 @@ function unreachable(socket: string, error: Error): AuditdError {
 
 function failed(why: string, cause?: unknown): AuditdError {
   return new AuditdError('FAIL2BAN_FAILED', `The helper for fail2ban failed: ${why}`, {
-    next: 'See systemctl status postern-auditd-fail2ban.socket; install.sh --reconfigure sets it up',
+    next: `See systemctl status postern-auditd-fail2ban.socket; to set it up, ${setUpAgain()}`,
     cause,
   });
 }

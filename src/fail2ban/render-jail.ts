@@ -1,5 +1,6 @@
 import type { Fail2banConfig } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
+import { setupCommand } from '../next-steps.js';
 import { prefixInUse } from '../sinks/files/ban-target.js';
 import { PAIR } from '../sinks/files/fail2ban-files.js';
 
@@ -32,9 +33,10 @@ export function renderJail(config: Fail2banConfig, place: JailPlace): string {
     throw invalid('jail', jail, `at most ${LONGEST_JAIL} characters, as iptables limits the chain's name`);
   }
   const files = PAIR.map((name) => `${directory(place.authDirectory)}/${name}`);
+  const writer = setupCommand();
   const lines = [
     `# The jail of Postern Proxy's logins: ${count(config.max_retry, 'failure')} from one address within ${seconds(config.find_time)} s, banned for ${seconds(config.ban_time)} s.`,
-    `# Made by postern-auditd from its configuration; install.sh --reconfigure writes it anew.`,
+    `# Made by postern-auditd from its configuration${writer === null ? '' : `; ${writer} writes it anew`}.`,
     `# Put changes of your own into jail.d/${jail}.local.`,
     '',
     `[${jail}]`,

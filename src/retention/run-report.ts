@@ -1,5 +1,6 @@
 import type { PublicSource } from '../audit/event.js';
 import { messageOf } from '../errors.js';
+import { daemonCommand } from '../next-steps.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import { LARGEST_ROW } from './archive/row-size-limit.js';
 import { explainedProblem, type Problem, toErrorParts } from './error-parts.js';
@@ -96,7 +97,7 @@ function tooYoung(refused: number): Problem | null {
     refused === 1 ? ['1 row is', 'it is'] : [`${refused.toLocaleString('en')} rows are`, 'they are'];
   return {
     what: `${rows} archived and not removed: to the purge, which reads the configuration itself, ${they} not old enough`,
-    next: 'If the configuration was changed, reload the daemon: systemctl reload postern-auditd',
+    next: `If the configuration was changed, reload the daemon: ${daemonCommand('reload')}`,
   };
 }
 

@@ -4,6 +4,7 @@ import type { PublicSource } from '../audit/event.js';
 import type { LoadedConfig } from '../config/load.js';
 import { toUserForm } from '../config/serialize.js';
 import { AuditdError, messageOf } from '../errors.js';
+import { daemonCommand } from '../next-steps.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { ShipperStatus } from '../shipping/shipper.js';
 import type { State } from '../shipping/state.js';
@@ -387,7 +388,7 @@ export class Retention {
 
 function retentionIsOff(so: string): AuditdError {
   return new AuditdError('CONFLICT', `Retention is off: ${so}`, {
-    next: 'Set retention.enabled to true, and let the daemon read it: systemctl reload postern-auditd',
+    next: `Set retention.enabled to true, and let the daemon read it: ${daemonCommand('reload')}`,
   });
 }
 

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
 import type Database from '../load-sqlite.js';
+import { daemonCommand } from '../next-steps.js';
 import { openOwn } from './as-owner.js';
 
 export interface Lock {
@@ -30,7 +31,7 @@ export function takeLock(directory: string): Lock {
     if (error instanceof AuditdError) throw error;
     if (codeOf(error)?.startsWith('SQLITE_BUSY') === true) {
       throw new AuditdError('LOCKED', `Another postern-auditd works with ${directory} (it holds ${path})`, {
-        next: 'Stop it first: systemctl stop postern-auditd',
+        next: `Stop it first: ${daemonCommand('stop')}`,
         cause: error,
       });
     }

@@ -1,12 +1,17 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { codeOf, messageOf } from '../errors.js';
+import { front } from '../front.js';
+import { allowReading, sentence } from '../next-steps.js';
 import type { FileState } from './file-state.js';
 import { type Waiting, waiting } from './source.js';
 
 export function missing(database: string): Waiting {
   return waiting('missing', `${database} is not there yet; waiting for Postern to create it`, {
-    next: 'Set source.database if it is elsewhere',
+    next:
+      front() === 'container'
+        ? `Mount the directory of Postern's database at ${dirname(database)}, or set source.database if it is elsewhere`
+        : 'Set source.database if it is elsewhere',
     code: 'ENOENT',
   });
 }
@@ -112,7 +117,7 @@ function recovering(database: string, code: string | null): Waiting {
 export function unreadableDatabase(path: string, code: string | null): Waiting {
   const user = process.geteuid?.() ?? 0;
   const what = `no permission to read ${path} (${describe(path)}; this is uid ${user})`;
-  const next = "Run install.sh --reconfigure, which chooses the user from the database's owner and mode";
+  const next = sentence(allowReading(path, "chooses the user from the database's owner and mode"));
   return waiting('unreadable', what, { next, code });
 }
 

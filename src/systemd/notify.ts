@@ -11,7 +11,7 @@ export interface Notifier {
 }
 
 /**
- * If the datagram module can't be loaded, the daemon runs without it. install.sh then writes the unit as `Type=exec` without
+ * If the datagram module can't be loaded, the daemon runs without it. The setup then writes the unit as `Type=exec` without
  * a watchdog.
  */
 export function createNotifier(env: NodeJS.ProcessEnv, pid: number = process.pid): Notifier {

@@ -1,6 +1,7 @@
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError, type ErrorCode } from '../../errors.js';
+import { daemonLog } from '../../next-steps.js';
 import type { ApiContext } from '../context.js';
 
 /** Problem details, RFC 9457. */
@@ -66,7 +67,7 @@ export function splitParameter(what: string): { readonly parameter: string | nul
 export function problemOf(c: ApiContext, error: unknown): Response {
   if (!(error instanceof AuditdError))
     return problemResponse(c, 500, 'Internal error', 'This is a defect of postern-auditd.', {
-      next: 'For details see the log: journalctl -u postern-auditd',
+      next: `For details see the log: ${daemonLog()}`,
     });
   const [status, title] = STATUS[error.code] ?? [500, 'The request failed'];
   const { parameter, fault } =

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { unknownFilterNames } from '../../config/cross-checks.js';
 import { type LoadedConfig, OVERRIDES } from '../../config/load.js';
 import { needlessKeys } from '../../config/schema.js';
+import { front } from '../../front.js';
 import type { Finding } from '../../sinks/sink.js';
 
 /** Findings about a valid configuration. */
@@ -9,6 +10,7 @@ export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS
   const overrides = Object.keys(OVERRIDES).filter((name) => (env[name] ?? '') !== '');
   const more = overrides.length === 0 ? '' : `, with ${overrides.join(', ')} from the environment`;
   return [
+    ...(front() === 'container' ? [inContainer] : []),
     { level: 'ok', what: `${path ?? 'no file: the defaults are used'}${more}` },
     ...(path === null ? [] : access(path)),
     ...(Object.keys(config.sinks).length > 0 ? [] : [noSinks]),
@@ -25,6 +27,11 @@ export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS
     ...(config.log.format === undefined ? [sentences] : []),
   ];
 }
+
+const inContainer: Finding = {
+  level: 'ok',
+  what: 'this runs in a container: units, fail2ban and its jail are on the host or in another container, and are checked there',
+};
 
 const sentences: Finding = {
   level: 'ok',

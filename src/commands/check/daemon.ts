@@ -1,6 +1,7 @@
 import type { LoadedConfig } from '../../config/load.js';
 import { controlRequest, isAbsent } from '../../control/client.js';
 import { isDenied } from '../../errors.js';
+import { daemonCommand, daemonLog } from '../../next-steps.js';
 import type { Finding } from '../../sinks/sink.js';
 import { VERSION } from '../../version.js';
 import { troubles } from '../status/troubles.js';
@@ -26,9 +27,8 @@ export async function inspectDaemon(
     if (isAbsent(error)) {
       const what = `it is not running: nothing listens on ${control}`;
       // A unit of this host is meant to run.
-      if (!installed) return [{ level: 'warning', what, next: 'systemctl start postern-auditd' }];
-      const next =
-        'see why it stopped with journalctl -u postern-auditd, then: systemctl start postern-auditd';
+      if (!installed) return [{ level: 'warning', what, next: daemonCommand('start') }];
+      const next = `see why it stopped with ${daemonLog()}, then: ${daemonCommand('start')}`;
       return [{ level: 'error', what, next }];
     }
     return [
@@ -44,7 +44,7 @@ export async function inspectDaemon(
   ];
   if (status.version !== VERSION) {
     const what = `it runs version ${status.version}, but ${VERSION} is installed`;
-    findings.push({ level: 'warning', what, next: 'systemctl restart postern-auditd' });
+    findings.push({ level: 'warning', what, next: daemonCommand('restart') });
   }
   if (loaded !== null && status.config !== loaded.path) {
     const { path } = loaded;

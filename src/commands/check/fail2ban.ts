@@ -25,7 +25,9 @@ import {
 } from '../../fail2ban/jail-defaults.js';
 import { bannedLogins } from '../../fail2ban/proxy-warnings.js';
 import { renderJail } from '../../fail2ban/render-jail.js';
+import { front } from '../../front.js';
 import { ROOT } from '../../installation.js';
+import { removeOrWantBans, renewJail, setUpAgain, wantBans } from '../../next-steps.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/files/ban-target.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
 import type { Finding } from '../../sinks/sink.js';
@@ -49,6 +51,9 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
   if (!config.fail2ban.enabled) return [leftOut(config)];
   const sink = Object.values(config.sinks).find(({ type }) => type === 'fail2ban');
   if (sink === undefined || !('directory' in sink)) return [checkSinkConfigured(config) ?? noSink];
+  // fail2ban is elsewhere: only what the daemon writes for it can be checked here.
+  if (front() === 'container')
+    return [...checkLogFiles(sink.directory), prefix(config), ...unreadableReports(config.fail2ban.bans)];
   const tested = await filter();
   const asked = await fail2banReport(config.fail2ban.jail).catch((error: unknown) => ({ error }));
   return [
@@ -65,21 +70,21 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
   ];
 }
 
-/** install.sh writes one file for a jail of any name; a file written by hand is named after its jail. */
+/** The setup writes one file for a jail of any name; a file written by hand is named after its jail. */
 export function jailPath(jail: string, directory = INSTALLED): string | null {
   const names = ['posternproxy', jail].map((name) => join(directory, `jail.d/${name}.conf`));
   return names.find((path) => existsSync(path)) ?? null;
 }
 
-/** The state that install.sh --no-fail2ban leaves. */
+/** The state that the setup leaves with --no-fail2ban. */
 function leftOut({ fail2ban: { jail } }: Config): Finding {
   const file = jailPath(jail);
   if (file === null) {
     const what = 'disabled by fail2ban.enabled: nobody is banned';
-    return { level: 'ok', what, next: 'run install.sh --fail2ban if bans are wanted' };
+    return { level: 'ok', what, next: `${wantBans()} if bans are wanted` };
   }
   const what = `fail2ban.enabled is false, but the jail ${jail} exists (${file})`;
-  const next = 'remove it with install.sh --remove-jail, or enable it with install.sh --fail2ban';
+  const next = removeOrWantBans();
   return { level: 'warning', what, next };
 }
 
@@ -88,7 +93,7 @@ const REPORTS_BYTES = 256 * 1_024;
 
 /** Lines of bans.log that the daemon skips. */
 function unreadableReports(path: string): Finding[] {
-  const next = "check fail2ban's action posternproxy-report; install.sh --reconfigure restores it";
+  const next = `check fail2ban's action posternproxy-report; to restore it, ${renewJail()}`;
   try {
     const { bad, badLine } = readLastBans(path, REPORTS_BYTES);
     if (bad === 0) return [];
@@ -150,7 +155,7 @@ function prefix({ fail2ban }: Config): Finding {
     return {
       level: 'warning',
       what,
-      next: 'set it to 64, the default, and run install.sh --reconfigure',
+      next: `set it to 64, the default, and ${renewJail()}`,
     };
   }
   return {
@@ -163,7 +168,7 @@ function prefix({ fail2ban }: Config): Finding {
 function helper(): Finding[] {
   if (existsSync(HELPER_SOCKET)) return [{ level: 'ok', what: 'the daemon can list and lift bans' }];
   const what = `${HELPER_SOCKET} is missing: the page can't show or lift bans`;
-  const next = 'run install.sh --reconfigure, or: systemctl enable --now postern-auditd-fail2ban.socket';
+  const next = `${setUpAgain()}, or: systemctl enable --now postern-auditd-fail2ban.socket`;
   return [{ level: 'warning', what, next }];
 }
 
@@ -176,7 +181,7 @@ async function filter(): Promise<Finding[]> {
         {
           level: 'warning',
           what: 'the filter is not installed in /etc/fail2ban/filter.d',
-          next: 'run install.sh',
+          next: renewJail(),
         },
       ];
   try {
@@ -188,7 +193,7 @@ async function filter(): Promise<Finding[]> {
       ];
     }
     const what = `${where} finds ${matched.join(', ') || 'nothing'} in lines of failed logins from ${PROBE_ADDRESSES.join(', ')}`;
-    return [{ level: 'error', what, next: 'run install.sh --reconfigure to install the filter' }];
+    return [{ level: 'error', what, next: `${renewJail()} to install the filter` }];
   } catch (error) {
     return [{ level: absent(error) ? 'warning' : 'error', ...partsOfError(error) }, ...lacking];
   }
@@ -214,7 +219,7 @@ async function jail(config: Config, directory: string, asked: Asked): Promise<Fi
   const others = (await configurationTroubles(INSTALLED)).map(besides);
   if (missing.length === 0) return [{ level: 'ok', what }, ...lockedOut, ...others];
   const blind = `jail ${fail2ban.jail} does not read ${missing.join(' and ')}: nobody is banned`;
-  return [{ level: 'error', what: blind, next: 'run install.sh --reconfigure' }, ...lockedOut, ...others];
+  return [{ level: 'error', what: blind, next: renewJail() }, ...lockedOut, ...others];
 }
 
 /** Why fail2ban or this jail does not run: the jail and the file to correct. */
@@ -226,9 +231,7 @@ async function without(error: unknown, jail: string): Promise<Finding[]> {
   const reasons = troubles.filter((trouble) => (down ? trouble.keepsDown : trouble.jail === jail));
   if (reasons.length > 0) {
     const what = down ? 'fail2ban is not running, so no jail is active' : said.what;
-    const next = down
-      ? `${CORRECT}; then: systemctl restart fail2ban`
-      : 'correct it, then run install.sh --reconfigure';
+    const next = down ? `${CORRECT}; then: systemctl restart fail2ban` : `correct it, then ${renewJail()}`;
     return reasons.map((reason) => ({ level: 'error', what: `${what}: ${troubleWords(reason)}`, next }));
   }
   const last = down ? await lastStartTrouble(INSTALLED) : null;
@@ -271,7 +274,7 @@ function defaults({ fail2ban }: Config, authDirectory: string): Finding[] {
   ];
 }
 
-/** install.sh has replaced `chain: auto` by one of these. */
+/** The setup has replaced `chain: auto` by one of these. */
 const CHAINS = ['INPUT', 'INPUT,DOCKER-USER'];
 
 function jailFile({ fail2ban }: Config, authDirectory: string): Finding[] {
@@ -284,7 +287,7 @@ function jailFile({ fail2ban }: Config, authDirectory: string): Finding[] {
     {
       level: 'warning',
       what,
-      next: 'compare it with postern-auditd jail; install.sh --reconfigure writes it again',
+      next: `compare it with postern-auditd jail; to write it again, ${renewJail()}`,
     },
   ];
 }

@@ -1,12 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { DEFAULT_PATH } from '../../config/load.js';
 import { asRoot } from '../../errors.js';
 import { asUser, type UserIds } from '../../shipping/as-owner.js';
 import type { Finding } from '../../sinks/sink.js';
+import { hasUnit } from './units.js';
 
 const UNIT = 'postern-auditd.service';
-const UNIT_FILE = `/etc/systemd/system/${UNIT}`;
 
 /** The daemon of this host, if the checked configuration is its own. */
 export interface Host {
@@ -17,7 +16,7 @@ export interface Host {
 }
 
 export function hostOf(path: string | null): Host {
-  const installed = path === DEFAULT_PATH && existsSync(UNIT_FILE);
+  const installed = path === DEFAULT_PATH && hasUnit(UNIT);
   return { installed, daemon: installed ? daemonIdentity() : null };
 }
 

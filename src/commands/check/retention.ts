@@ -14,6 +14,7 @@ import type { Database } from 'better-sqlite3';
 import { formatSize } from '../../config/duration-and-size.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, isDenied, messageOf } from '../../errors.js';
+import { allowWriting, setUpAgain } from '../../next-steps.js';
 import { DatabaseReader } from '../../query/database-reader.js';
 import { compressorOf } from '../../retention/archive/compression.js';
 import { checkDeletable, deleteTriggers } from '../../retention/deletable.js';
@@ -28,8 +29,9 @@ import { temporaryDirectory } from '../support/exit-cleanup.js';
 import { openStateReader } from '../support/state-reader.js';
 import { type Times, utcTime } from '../support/times.js';
 import { partsOf, partsOfError } from './report.js';
+import { hasUnit } from './units.js';
 
-const UNIT = '/etc/systemd/system/postern-auditd.service';
+const UNIT = 'postern-auditd.service';
 const SOCKET = '/run/postern-auditd-purge.sock';
 
 /** What would make a run of retention fail. */
@@ -79,7 +81,7 @@ function place(directory: string, minFree: number): Finding[] {
   try {
     requireWritable(at);
   } catch {
-    const next = 'let the daemon write there with install.sh --reconfigure';
+    const next = allowWriting(at);
     return [
       {
         level: 'error',
@@ -134,8 +136,8 @@ function key(path: string | null): Finding[] {
 
 /** A daemon that runs as a unit can't write to the database itself. */
 function purge(): Finding[] {
-  if (!existsSync(UNIT) || existsSync(SOCKET)) return [];
-  const next = 'run install.sh --reconfigure, or: systemctl enable --now postern-auditd-purge.socket';
+  if (!hasUnit(UNIT) || existsSync(SOCKET)) return [];
+  const next = `${setUpAgain()}, or: systemctl enable --now postern-auditd-purge.socket`;
   return [{ level: 'error', what: `${SOCKET} is missing: rows are archived but can't be removed`, next }];
 }
 

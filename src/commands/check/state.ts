@@ -2,6 +2,8 @@ import { accessSync, constants, existsSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, messageOf } from '../../errors.js';
+import { front } from '../../front.js';
+import { allowWriting, reinstall } from '../../next-steps.js';
 import { asOwner, openOwn } from '../../shipping/as-owner.js';
 import { STATE_VERSION } from '../../shipping/state.js';
 import type { Finding } from '../../sinks/sink.js';
@@ -19,7 +21,7 @@ export function inspectState({ state }: Config): Finding[] {
       {
         level: 'error',
         what: `${state} does not exist, and this user can't create it in ${at}`,
-        next: 'run install.sh, or set state to another directory',
+        next: `${front() === 'container' ? allowWriting(at) : reinstall()}, or set state to another directory`,
         access: true,
       },
     ];

@@ -1,5 +1,6 @@
 import { type AuditEvent, publicId } from '../../audit/event.js';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
+import { renewJail } from '../../next-steps.js';
 import { aligned, escapeUnsafe, formatAge, type Paint, visibleUpTo } from '../support/terminal.js';
 import type { Times } from '../support/times.js';
 import type { FilterVerdict } from './filter-check.js';
@@ -107,11 +108,10 @@ function filter({ filter: verdict, event, sinks }: Explanation, paint: Paint): s
     return [`  the filter ${paint.red('matches')}: it counts against ${counts}`];
   if (counts !== null) {
     return [
-      `  ${paint.red(`the filter matches a line that fail2ban must not see (${counts})`)}: run install.sh --reconfigure`,
+      `  ${paint.red(`the filter matches a line that fail2ban must not see (${counts})`)}: ${renewJail()}`,
     ];
   }
-  if (written)
-    return [`  ${paint.red('the filter does not match')}: run install.sh --reconfigure to install it`];
+  if (written) return [`  ${paint.red('the filter does not match')}: ${renewJail()} to install it`];
   const isFailure = event.action === 'auth.login_failure';
   return [
     `  the filter ${paint.green('does not match')}: ${isFailure ? 'no line is written for it' : 'it is not a failed login'}`,

@@ -4,6 +4,7 @@ import { catalog, createClassifier } from '../../audit/catalog.js';
 import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf } from '../../errors.js';
+import { daemonCommand } from '../../next-steps.js';
 import { unknownAction } from '../../query/unknown-names.js';
 import { printNote } from '../support/filter-options.js';
 import { createPaint, escapeUnsafe, wantsColour } from '../support/terminal.js';
@@ -64,7 +65,7 @@ function notThere(directory: string, follow: boolean): void {
   const what = `There are no log files in ${directory} yet`;
   if (!follow) {
     throw new AuditdError('NOT_FOUND', what, {
-      next: 'See whether the daemon is running: systemctl status postern-auditd',
+      next: `See whether the daemon is running: ${daemonCommand('status')}`,
     });
   }
   process.stderr.write(`postern-auditd: ${what}; waiting\n`);

@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import { programFile } from '../../installation.js';
+import { reinstall, sentence, setUpAgain } from '../../next-steps.js';
 import type { KnownRecord } from '../archive/legal-hold-records.js';
 import { fromErrorParts } from '../error-parts.js';
 import type { FileIdentity } from '../file-identity.js';
@@ -46,7 +47,7 @@ function connected(path: string, file: FileIdentity | null): Promise<Purger> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     socket.once('error', (error) => {
-      const next = 'Run install.sh --reconfigure, then: systemctl status postern-auditd-purge.socket';
+      const next = `${sentence(setUpAgain())}, then: systemctl status postern-auditd-purge.socket`;
       reject(failed(`The purge does not answer on ${path} (${codeOf(error) ?? error.message})`, next, error));
     });
     socket.once('connect', () => resolve(purger(socket, socket, file, () => socket.destroy())));
@@ -123,6 +124,6 @@ function refused({
 }
 
 function outOfTurn(): AuditdError {
-  const next = 'Run install.sh, so that both are of one version';
+  const next = `${sentence(reinstall())}, so that both are of one version`;
   return failed('The purge answered a different request', next, null);
 }

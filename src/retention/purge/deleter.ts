@@ -4,6 +4,7 @@ import { createClassifier } from '../../audit/catalog.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import Database from '../../load-sqlite.js';
+import { allowReading, sentence } from '../../next-steps.js';
 import { keepsWriterOut } from '../../source/journal-mode.js';
 import { isMountPoint } from '../../source/mounts.js';
 import { type AuditTable, quoteIdentifier, TableCache } from '../../source/table-schema.js';
@@ -350,7 +351,7 @@ function unusable(database: string, error: unknown): AuditdError {
   const next =
     codeOf(error)?.startsWith('SQLITE_BUSY') === true
       ? 'Find the program that has locked it for so long; the next run tries again'
-      : 'Run install.sh --reconfigure, which determines who may write it';
+      : sentence(allowReading(database, 'determines who may write it'));
   const what = messageOf(error);
   return new AuditdError('SOURCE_UNUSABLE', `No rows can be removed from ${database}: ${what}`, {
     next,

@@ -1,4 +1,5 @@
 import { AuditdError } from '../../errors.js';
+import { daemonCommand } from '../../next-steps.js';
 import type { KnownRecord } from '../archive/legal-hold-records.js';
 import type { ErrorParts } from '../error-parts.js';
 import type { FileIdentity } from '../file-identity.js';
@@ -150,6 +151,6 @@ function fieldsOf(value: unknown): Record<string, unknown> {
 
 function unknownRequest(): AuditdError {
   return new AuditdError('PURGE_FAILED', 'The purge of this version does not know the request', {
-    next: 'Restart the daemon if it was upgraded: systemctl restart postern-auditd',
+    next: `Restart the daemon if it was upgraded: ${daemonCommand('restart')}`,
   });
 }

@@ -1,6 +1,7 @@
 import { accessSync, closeSync, constants } from 'node:fs';
 import type { PublicSource } from '../../audit/event.js';
 import { AuditdError, messageOf } from '../../errors.js';
+import { allowReading } from '../../next-steps.js';
 import { lower, type TableConfig } from '../../source/table-schema.js';
 import { archiveBroken, isManifestName } from '../archive/archive-files.js';
 import { offsetsOf, readBlock, splitLines } from '../archive/compressed-blocks.js';
@@ -110,7 +111,7 @@ export class ArchiveReader {
 }
 
 export function unreadableArchive(path: string, error: unknown): AuditdError {
-  const next = 'See that it is there, and run install.sh --reconfigure, which lets the purge read it';
+  const next = `See that it is there, and ${allowReading(path, 'lets the purge read it')}`;
   const what = `${path} can't be read by the purge: ${messageOf(error)}`;
   return new AuditdError('ARCHIVE_FAILED', what, { next, cause: error });
 }

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { isDenied, messageOf } from '../../errors.js';
+import { allowWriting } from '../../next-steps.js';
 import type { Finding } from '../sink.js';
 import type { Disk } from './filesystem.js';
 import { floorOf } from './free-space.js';
@@ -65,7 +66,7 @@ function place(disk: Disk, directory: string): Finding[] {
       {
         level: 'error',
         what: `user ${user} can't write to ${at}`,
-        next: `chown or chmod ${at}, or run install.sh again`,
+        next: allowWriting(at),
         access: true,
       },
     ];
