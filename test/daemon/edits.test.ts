@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DaemonRig, type Line } from './daemon-fixture.js';
 
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 60) / 6;
+const ROUNDS = Math.ceil(Number(process.env.KILL_ROUNDS ?? 36) / 6);
 /** Edited rows are younger than this: the daemon checks rows that it read in the last minute. */
 const YOUNG_MS = 30_000;
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { DaemonRig, type Line } from './daemon-fixture.js';
 
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 60);
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 25);
 /** Only against hangs: a busy machine took twenty times as long as an idle one. */
 const LIMIT = 600_000 + ROUNDS * 60_000;
 

@@ -5,7 +5,7 @@ import { BACKLOG_WINDOW } from '../../../src/sinks/syslog/relp-window.js';
 import { DaemonRig } from '../../daemon/daemon-fixture.js';
 import { RunningRsyslog, withoutRsyslog } from './rsyslog.js';
 
-const KILLS = Number(process.env.SYSLOG_KILLS ?? 20);
+const KILLS = Number(process.env.SYSLOG_KILLS ?? 10);
 
 interface Arrivals {
   /** How often each of Postern's events came, by `event.id`. */

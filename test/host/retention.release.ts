@@ -1,0 +1,3 @@
+import { describeRetention, EACH } from './retention-host.js';
+
+describeRetention(EACH);
