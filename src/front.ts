@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './installation.js';
 
@@ -20,8 +20,8 @@ const PLACES: Readonly<Record<string, Front>> = {
 };
 
 /**
- * A package or an image may bring a file `front` beside package.json, with one of the words. Without it the place decides, and in a
- * container whose image has no such file, what container engines put there.
+ * A package or an image may bring a file `front` beside package.json, with one of the words; without it the place decides. An image has
+ * to: a host may itself be a container of another engine.
  */
 export function frontOf(root: string): Front {
   try {
@@ -30,12 +30,7 @@ export function frontOf(root: string): Front {
   } catch {
     // most have none
   }
-  const place = PLACES[root];
-  if (place !== undefined) return place;
-  const inContainer = existsSync('/.dockerenv') || existsSync('/run/.containerenv');
-  return inContainer && !existsSync('/run/systemd/system') && !existsSync(join(root, 'src'))
-    ? 'container'
-    : 'source';
+  return PLACES[root] ?? 'source';
 }
 
 let known: Front | undefined;
