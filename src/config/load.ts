@@ -158,9 +158,12 @@ export function parseConfig(text: string, file: string | null, env: NodeJS.Proce
   return refuse(file, placed);
 }
 
+/** Zod compiles a parser for each object, which pays off from some hundred values on; a configuration is one. */
+const ONCE = { jitless: true };
+
 /** An empty section (`source:` with nothing, or only comments, under it) counts as missing. */
 function check(value: unknown): { config: Config | null; problems: ConfigProblem[] } {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, ONCE);
   if (parsed.success) return { config: parsed.data, problems: crossProblems(parsed.data) };
   const empty = parsed.error.issues
     .filter((issue) => issue.code === 'invalid_type' && issue.expected === 'object')
@@ -181,7 +184,7 @@ function sound(value: unknown, problems: readonly ConfigProblem[]): Config | nul
   let wrong = problems.map(({ path }) => path);
   for (let tries = 0; tries < 3; tries++) {
     rest = wrong.reduce((at, path) => without(at, path), rest);
-    const parsed = schema.safeParse(rest);
+    const parsed = schema.safeParse(rest, ONCE);
     if (parsed.success) return parsed.data;
     wrong = problemsOf(parsed.error.issues, rest).map(({ path }) => path);
   }
