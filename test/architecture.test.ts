@@ -28,6 +28,7 @@ const FLOW = [
 const GROUND = [
   'errors',
   'front',
+  'grouped-digits',
   'installation',
   'load-sqlite',
   'load-unix-datagrams',

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Config } from '../config/schema.js';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
+import { groupedDigits } from '../grouped-digits.js';
 import type { IndexPlan } from '../query/plan/indexes.js';
 import { SILENT_LOG } from '../silent-log.js';
 import { removeAtEnd, signalsHeard } from './support/exit-cleanup.js';
@@ -107,5 +108,5 @@ function describe({ table, rows, missing }: IndexPlan): string {
 }
 
 function megabytes(bytes: number): string {
-  return `${Math.max(1, Math.ceil(bytes / 2 ** 20)).toLocaleString('en')} MB`;
+  return `${groupedDigits(Math.max(1, Math.ceil(bytes / 2 ** 20)))} MB`;
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
+import { groupedDigits } from '../grouped-digits.js';
 import type { Count, Stats } from '../query/stats.js';
 import {
   type FilterOptions,
@@ -56,7 +57,7 @@ const ACROSS = 60;
 function renderStats(stats: Stats, paint: Paint): string {
   if (stats.total === 0) return 'No entries.\n';
   const { total, failures, undated } = stats;
-  const more = undated === 0 ? '' : `, ${undated.toLocaleString('en')} without a readable time`;
+  const more = undated === 0 ? '' : `, ${groupedDigits(undated)} without a readable time`;
   const lines = [`${formatCount(total, 'entry', 'entries')}, ${formatCount(failures, 'failure')}${more}`];
   for (const [title, counts] of [
     ['Actions', stats.actions],
@@ -78,9 +79,9 @@ function renderStats(stats: Stats, paint: Paint): string {
 }
 
 function listed(counts: readonly Count[]): string[] {
-  const width = Math.max(...counts.map((one) => one.count.toLocaleString('en').length));
+  const width = Math.max(...counts.map((one) => groupedDigits(one.count).length));
   return aligned(
-    counts.map((one) => [one.count.toLocaleString('en').padStart(width), visibleUpTo(one.name, LONGEST)]),
+    counts.map((one) => [groupedDigits(one.count).padStart(width), visibleUpTo(one.name, LONGEST)]),
     '  ',
   );
 }

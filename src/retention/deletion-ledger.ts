@@ -1,3 +1,4 @@
+import { groupedDigits } from '../grouped-digits.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import type { IdRange } from '../shipping/id-ranges.js';
 import type { State } from '../shipping/state.js';
@@ -218,7 +219,7 @@ function changedEntry({ source, month, sha256, record }: PurgeSubject, said: Sin
 /** The message for people about rows changed or deleted before they were archived. */
 function changedText({ source, record }: PurgeSubject, { differ, missing }: SinceDelivery): string {
   const rows = (count: number, one: string, many: string) =>
-    count === 1 ? `1 row ${one}` : `${count.toLocaleString('en')} rows ${many}`;
+    count === 1 ? `1 row ${one}` : `${groupedDigits(count)} rows ${many}`;
   const changed = rows(differ, 'of it differs', 'of it differ');
   return `source ${source}, archive ${record.sequence}: ${changed} from what was delivered, ${rows(missing, 'is', 'are')} missing since`;
 }

@@ -1,5 +1,6 @@
 import type { PublicSource } from '../audit/event.js';
 import { messageOf } from '../errors.js';
+import { groupedDigits } from '../grouped-digits.js';
 import { daemonCommand } from '../next-steps.js';
 import type { NewEntry } from '../recorder/recorder.js';
 import { LARGEST_ROW } from './archive/row-size-limit.js';
@@ -77,7 +78,7 @@ function keptRows({
 
 function keptByTrigger(kept: number): Problem | null {
   if (kept === 0) return null;
-  const rows = kept === 1 ? '1 row is' : `${kept.toLocaleString('en')} rows are`;
+  const rows = kept === 1 ? '1 row is' : `${groupedDigits(kept)} rows are`;
   return {
     what: `${rows} archived and still in the table: a trigger of the table keeps SQLite from deleting them`,
     next: 'Run postern-auditd check, which names the trigger',
@@ -86,7 +87,7 @@ function keptByTrigger(kept: number): Problem | null {
 
 function tooLarge(large: number): Problem | null {
   if (large === 0) return null;
-  const rows = large === 1 ? '1 row has' : `${large.toLocaleString('en')} rows have`;
+  const rows = large === 1 ? '1 row has' : `${groupedDigits(large)} rows have`;
   const what = `${rows} more than ${LARGEST_ROW / 2 ** 20} MiB, which no archive can hold: not archived, and not removed`;
   return { what, next: null };
 }
@@ -94,7 +95,7 @@ function tooLarge(large: number): Problem | null {
 function tooYoung(refused: number): Problem | null {
   if (refused === 0) return null;
   const [rows, they] =
-    refused === 1 ? ['1 row is', 'it is'] : [`${refused.toLocaleString('en')} rows are`, 'they are'];
+    refused === 1 ? ['1 row is', 'it is'] : [`${groupedDigits(refused)} rows are`, 'they are'];
   return {
     what: `${rows} archived and not removed: to the purge, which reads the configuration itself, ${they} not old enough`,
     next: `If the configuration was changed, reload the daemon: ${daemonCommand('reload')}`,

@@ -1,4 +1,5 @@
 import { bansOn } from '../../fail2ban/client.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import type { Count } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import { span } from './time-ago.js';
@@ -141,5 +142,5 @@ export function assessDelivery(sinks: Readonly<Record<string, LoopStatus>>, now:
 }
 
 export function countText(number: number, one: string, many = `${one}s`): string {
-  return `${number.toLocaleString('en')} ${number === 1 ? one : many}`;
+  return `${groupedDigits(number)} ${number === 1 ? one : many}`;
 }

@@ -1,3 +1,4 @@
+import { groupedDigits } from '../../grouped-digits.js';
 import type { PageResult } from '../../query/page.js';
 import { link, PER_PAGE, type View } from './view-url.js';
 
@@ -7,22 +8,22 @@ export function Pager({ view, result }: { view: View; result: PageResult }) {
   const pages = Math.max(1, Math.ceil(total / PER_PAGE));
   const first = (page - 1) * PER_PAGE + 1;
   const last = first + result.entries.length - 1;
-  const of = `${result.total_exact ? '' : 'more than '}${total.toLocaleString('en')}`;
+  const of = `${result.total_exact ? '' : 'more than '}${groupedDigits(total)}`;
   const more = result.next !== null;
   return (
     <nav class="pager" aria-label="Pages">
       <p>
         {result.entries.length === 0
-          ? `No entries on page ${page.toLocaleString('en')}`
-          : `${first.toLocaleString('en')}–${last.toLocaleString('en')} of ${of}`}
+          ? `No entries on page ${groupedDigits(page)}`
+          : `${groupedDigits(first)}–${groupedDigits(last)} of ${of}`}
       </p>
       <ul>
         <Step to={page > 1 ? link(written) : null} title="First" rel="first" />
         <Step to={page > 1 ? link(written, { page: page - 1 }) : null} title="Previous" rel="prev" />
         <li>
           <span aria-current="page">
-            Page {page.toLocaleString('en')}
-            {result.total_exact ? ` of ${pages.toLocaleString('en')}` : ''}
+            Page {groupedDigits(page)}
+            {result.total_exact ? ` of ${groupedDigits(pages)}` : ''}
           </span>
         </li>
         <Step to={more ? link(written, { page: page + 1 }) : null} title="Next" rel="next" />

@@ -1,4 +1,5 @@
 import type { Ban } from '../../fail2ban/client.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import type { Count } from '../../query/stats.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import { PAGE } from '../paths.js';
@@ -26,12 +27,12 @@ export function Bans({ bans, trouble, unrecorded, csrf, now, back }: BansProps) 
   return (
     <section class="card" id="bans" aria-labelledby="bans-title">
       <h2 id="bans-title">
-        Banned now {bans === null ? null : <span class="number">{bans.length.toLocaleString('en')}</span>}
+        Banned now {bans === null ? null : <span class="number">{groupedDigits(bans.length)}</span>}
       </h2>
       {bans === null ? <p class="note">{markInvisible(trouble ?? 'Waiting for fail2ban.', 300)}</p> : null}
       {unrecorded.length === 0 ? null : (
         <p class="notice bad">
-          {unrecorded.length === 1 ? 'A ban was' : `${unrecorded.length.toLocaleString('en')} bans were`} not
+          {unrecorded.length === 1 ? 'A ban was' : `${groupedDigits(unrecorded.length)} bans were`} not
           reported by fail2ban and {unrecorded.length === 1 ? 'is' : 'are'} missing from the entries:{' '}
           {markInvisible(unrecorded.slice(0, 5).join(', '), 300)}. To see why, run: postern-auditd check
         </p>
@@ -63,9 +64,7 @@ export function Bans({ bans, trouble, unrecorded, csrf, now, back }: BansProps) 
         </ul>
       )}
       {bans !== null && bans.length > SHOWN ? (
-        <p class="note">
-          {(bans.length - SHOWN).toLocaleString('en')} more. To list all, run: postern-auditd bans
-        </p>
+        <p class="note">{groupedDigits(bans.length - SHOWN)} more. To list all, run: postern-auditd bans</p>
       ) : null}
     </section>
   );
@@ -116,7 +115,7 @@ export function Offenders({ offenders, banned, title, written }: OffendersProps)
             </a>
             {banned.includes(name) ? <span class="badge">banned</span> : null}
             <span class="amount">
-              {failures.toLocaleString('en')}
+              {groupedDigits(failures)}
               <span class="sr"> failed logins</span>
             </span>
             <svg class="bar" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">

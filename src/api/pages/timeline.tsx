@@ -1,3 +1,4 @@
+import { groupedDigits } from '../../grouped-digits.js';
 import type { Stats } from '../../query/stats.js';
 import { countText } from './attack-verdict.js';
 import { exact } from './time-ago.js';
@@ -83,7 +84,7 @@ export function Timeline({ stats, from, to, title }: TimelineProps) {
   const top = ceiling(Math.max(1, ...bars.map((bar) => bar.count)));
   const peak = bars.reduce((a, b) => (b.count > a.count ? b : a));
   const length = LENGTHS.get(step) ?? 'step';
-  const words = `${countText(stats.total, 'event')}, ${countText(stats.failed_logins, 'failed login')} in ${title}; most in one ${length}: ${peak.count.toLocaleString('en')}, starting ${label(peak.time, step)} UTC.`;
+  const words = `${countText(stats.total, 'event')}, ${countText(stats.failed_logins, 'failed login')} in ${title}; most in one ${length}: ${groupedDigits(peak.count)}, starting ${label(peak.time, step)} UTC.`;
   return (
     <figure class="timeline">
       <figcaption>
@@ -97,7 +98,7 @@ export function Timeline({ stats, from, to, title }: TimelineProps) {
       </figcaption>
       <div class="plot">
         <span class="axis-top" aria-hidden="true">
-          {top.toLocaleString('en')}
+          {groupedDigits(top)}
         </span>
         <Bars bars={bars} step={step} top={top} words={words} />
         <svg class="ticks" aria-hidden="true" focusable="false">
@@ -169,8 +170,8 @@ function Numbers({ bars, step }: Pick<BarsProps, 'bars' | 'step'>) {
             .map((bar) => (
               <tr>
                 <th scope="row">{label(bar.time, step)}</th>
-                <td>{bar.count.toLocaleString('en')}</td>
-                <td>{bar.failedLogins.toLocaleString('en')}</td>
+                <td>{groupedDigits(bar.count)}</td>
+                <td>{groupedDigits(bar.failedLogins)}</td>
               </tr>
             ))}
         </tbody>

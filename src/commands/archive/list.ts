@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import type { Manifest } from '../../retention/archive/manifest.js';
 import {
   aligned,
@@ -52,7 +53,7 @@ function renderList(archives: readonly Manifest[], paint: Paint, times: Times): 
     String(one.sequence),
     one.month,
     one.timeline === 1 ? one.source : `${one.source} (history ${one.timeline})`,
-    one.count.toLocaleString('en'),
+    groupedDigits(one.count),
     `${one.ids.first}-${one.ids.last}`,
     shownTime(one.time?.first ?? null, times),
     shownTime(one.time?.last ?? null, times),

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import type { Restored } from '../../retention/archive/restore.js';
 import { doAtEnd } from '../support/exit-cleanup.js';
 import { ProgressBar } from '../support/progress-bar.js';
@@ -52,7 +53,7 @@ async function restore(wanted: string[], options: Options): Promise<void> {
   await record(chosen, database, result, options);
   const { incomplete } = chosen;
   const { restored, skipped } = result;
-  const there = skipped === 0 ? '' : `, ${skipped.toLocaleString('en')} were there already`;
+  const there = skipped === 0 ? '' : `, ${groupedDigits(skipped)} were there already`;
   process.stdout.write(
     options.json === true
       ? `${toSafeJson(incomplete === null ? result : { ...result, incomplete }, 2)}\n`

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError, messageOf } from '../../errors.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import type { Removal } from '../../retention/archive/anchor.js';
 import { ANCHOR } from '../../retention/archive/archive-files.js';
 import type { KnownRecord } from '../../retention/archive/legal-hold-records.js';
@@ -124,7 +125,7 @@ function renderVerdict(verdict: ChainVerdict, directory: string): string {
     lines.push(`BROKEN: ${broken.name}: ${broken.what}${before}. ${next}`);
   } else if (archives === 0 && head.sequence === 0) lines.push('no archives: nothing was verified');
   else {
-    const twice = distinct === rows ? '' : `, ${distinct.toLocaleString('en')} of them distinct`;
+    const twice = distinct === rows ? '' : `, ${groupedDigits(distinct)} of them distinct`;
     lines.push(`${formatCount(archives, 'archive')}, ${formatCount(rows, 'row')}${twice}: nothing is wrong`);
     if (head.sha256 !== null) lines.push(`head ${head.sequence}:${head.sha256}`);
   }

@@ -5,6 +5,7 @@ import type { Config } from '../../config/schema.js';
 import { codeOf, isDenied } from '../../errors.js';
 import { failureFindings, type LoginCount, loginFindings } from '../../fail2ban/proxy-warnings.js';
 import { UncataloguedFailures } from '../../fail2ban/uncatalogued-failures.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import { SILENT_LOG } from '../../silent-log.js';
 import type { Finding } from '../../sinks/sink.js';
 import { sleepSync } from '../../sleep-sync.js';
@@ -36,7 +37,7 @@ export function inspectDatabase(config: Config): Finding[] {
     const look = retryWhileLocked(() => page(source, 0, 1));
     if (look.state !== 'reading') return [waiting(look)];
     const postern = look.postern === 'running' ? '' : ' (Postern is stopped; read from a copy)';
-    const rows = look.maxId === 0 ? 'no rows yet' : `rows up to ${look.maxId.toLocaleString('en')}`;
+    const rows = look.maxId === 0 ? 'no rows yet' : `rows up to ${groupedDigits(look.maxId)}`;
     const what = `${config.source.database}, table ${config.source.table}: ${rows}${postern}`;
     const journalMode = journal(config.source.database);
     return [{ level: 'ok', what }, ...journalMode, ...logins(source, look.maxId, config, privateDirectory)];

@@ -5,6 +5,7 @@ import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { toSafeJson, visibleLines } from '../../audit/unsafe-characters.js';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import type { ExportContents, IdsOf } from '../../query/export-contents.js';
 import type { ExportManifest } from '../../query/export-manifest.js';
 import { publicKeyIn } from '../archive/verify.js';
@@ -149,7 +150,7 @@ function renderIds({ entries, first, last, repeated, missing, gaps }: Nullable):
   if (missing === null || gaps === null) return `${ids}${twice}; a filter was given, so gaps are unknown`;
   if (missing === 0) return `${ids}${twice}, none missing in between`;
   const shown = gaps.slice(0, SHOWN).map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`));
-  return `${ids}${twice}, ${missing.toLocaleString('en')} missing in between: ${shown.join(', ')}${gaps.length > SHOWN ? ', …' : ''}`;
+  return `${ids}${twice}, ${groupedDigits(missing)} missing in between: ${shown.join(', ')}${gaps.length > SHOWN ? ', …' : ''}`;
 }
 
 type Nullable = Pick<IdsOf, 'entries' | 'first' | 'last' | 'repeated'> & {

@@ -1,3 +1,4 @@
+import { groupedDigits } from '../../grouped-digits.js';
 import type { ExpiryStatus } from '../../retention/archive-guard.js';
 import type { LegalStatus, ShownHold } from '../../retention/legal-hold-store.js';
 import { LOCK_LIMIT_MS } from '../../retention/purge/batch-pacing.js';
@@ -43,13 +44,13 @@ function renderTarget(target: DryTarget, times: Times): string[] {
     [staying.large ?? 0, 'too large for an archive'],
   ];
   return [
-    `${source}: ${formatCount(total, 'row')} of ${rows.toLocaleString('en')} would be removed${since}`,
+    `${source}: ${formatCount(total, 'row')} of ${groupedDigits(rows)} would be removed${since}`,
     ...aligned(
       going.map(({ month, category, rows: some, early }) => [
         month,
         category,
         formatCount(some, 'row'),
-        early > 0 ? `${early.toLocaleString('en')} of them before they reach their age` : '',
+        early > 0 ? `${groupedDigits(early)} of them before they reach their age` : '',
       ]),
       '  ',
     ),
@@ -139,7 +140,7 @@ export function renderLast(last: LastRun, times: Times): string[] {
   if (last.lock_ms > LOCK_LIMIT_MS)
     lines.push(`Postern had to wait up to ${last.lock_ms} ms for a single commit: this disk is slow`);
   if (last.free_bytes !== null && last.free_bytes > 2 ** 20) {
-    const megabytes = Math.floor(last.free_bytes / 2 ** 20).toLocaleString('en');
+    const megabytes = groupedDigits(Math.floor(last.free_bytes / 2 ** 20));
     lines.push(
       last.auto_vacuum === 'incremental'
         ? `${megabytes} MiB in the database are free, and the next run returns them to the disk`

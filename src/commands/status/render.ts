@@ -1,5 +1,6 @@
 import type { ApiStatus, ReportedStatus } from '../../control/status.js';
 import { unreported } from '../../fail2ban/compare-bans.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import type { FeedStatus } from '../../shipping/feed-status.js';
 import type { LoopStatus } from '../../shipping/loop-status.js';
 import { renderFleet } from '../fleet/render.js';
@@ -66,7 +67,7 @@ function wrapped(line: string, width: number): string[] {
 /** How far the table is read. */
 function read({ state, mark, maxId }: FeedStatus): string {
   if (maxId === 0 || (state !== 'reading' && state !== 'stopped')) return '';
-  return mark === maxId ? `, all ${maxId.toLocaleString('en')} rows read` : `, row ${mark} of ${maxId} read`;
+  return mark === maxId ? `, all ${groupedDigits(maxId)} rows read` : `, row ${mark} of ${maxId} read`;
 }
 
 /** State, position and free space in one line. */
@@ -128,7 +129,7 @@ function figure(key: string, value: unknown, times: Times): string {
   if (typeof value === 'number')
     return /(^|_)bytes(_total)?$/.test(key)
       ? `${name} ${formatBytes(value)}`
-      : `${name} ${value.toLocaleString('en')}`;
+      : `${name} ${groupedDigits(value)}`;
   return key === 'certificate_expires' ? `${name} ${shownTime(String(value), times)}` : `${name} ${value}`;
 }
 

@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { escapeUnsafe } from '../../audit/unsafe-characters.js';
+import { groupedDigits } from '../../grouped-digits.js';
 
 export { escapeUnsafe, visibleLines } from '../../audit/unsafe-characters.js';
 
@@ -106,5 +107,5 @@ export function formatAge(milliseconds: number): string {
 
 /** A number with its noun: `1 event`, `2 events`. */
 export function formatCount(number: number, noun: string, plural = `${noun}s`): string {
-  return `${number.toLocaleString('en')} ${number === 1 ? noun : plural}`;
+  return `${groupedDigits(number)} ${number === 1 ? noun : plural}`;
 }

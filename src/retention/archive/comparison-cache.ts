@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { AuditdError } from '../../errors.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import { archiveBroken, archiveFailed } from './archive-files.js';
 import { openFile } from './files.js';
 import type { Manifest } from './manifest.js';
@@ -100,7 +101,7 @@ function compareUntil(path: string, one: Comparison, fd: number, end: number): b
 }
 
 function notComparedYet({ manifest: { sequence, bytes }, at }: Comparison): AuditdError {
-  const megabytes = (size: number) => Math.round(size / 2 ** 20).toLocaleString('en');
+  const megabytes = (size: number) => groupedDigits(Math.round(size / 2 ** 20));
   return new AuditdError(
     'ARCHIVE_UNREAD',
     `Archive ${sequence} is compared with its manifest before its first row is read: ${megabytes(at)} of ${megabytes(bytes)} MiB so far`,

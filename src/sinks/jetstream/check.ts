@@ -3,6 +3,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import type { NatsConfig } from '../../config/nats.js';
 import { messageOf } from '../../errors.js';
 import { SUBJECT_PREFIX, subjectToken } from '../../formats/fleet-message.js';
+import { groupedDigits } from '../../grouped-digits.js';
 import type { Finding } from '../sink.js';
 import { connectNats } from './connection.js';
 import { natsError } from './nats-error.js';
@@ -45,7 +46,7 @@ export async function checkStream(config: NatsConfig, server: string | null): Pr
 function describe({ config, state, cluster }: StreamInfo): Finding[] {
   const peers = cluster?.replicas ?? [];
   const behind = peers.filter(({ current, offline }) => !current || offline === true).map(({ name }) => name);
-  const what = `stream ${config.name}: ${state.messages.toLocaleString('en')} messages, ${Math.ceil(state.bytes / 2 ** 20)} MB, ${config.num_replicas} replicas`;
+  const what = `stream ${config.name}: ${groupedDigits(state.messages)} messages, ${Math.ceil(state.bytes / 2 ** 20)} MB, ${config.num_replicas} replicas`;
   const wished = streamConfig(config.name, { ...STREAM_DEFAULTS, replicas: config.num_replicas }, 1);
   const grave = streamDifferences(config, wished).filter((difference) => difference.grave);
   return [
