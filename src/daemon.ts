@@ -153,7 +153,6 @@ export class Daemon {
   }
 
   status(): DaemonStatus {
-    const shipped = this.works?.shipper.status();
     return {
       version: VERSION,
       pid: process.pid,
@@ -162,12 +161,12 @@ export class Daemon {
       config_refused: this.refused,
       state: this.loaded.config.state,
       source_id: this.state?.sourceId ?? null,
-      sources: shipped?.sources ?? {},
-      sinks: shipped?.sinks ?? {},
+      ...(this.works?.shipper.status() ?? { sources: {}, sinks: {} }),
       hung: this.works?.shipper.hung() ?? [],
       bans: this.works?.bans.status() ?? null,
       silence: this.works?.silence.status ?? null,
       retention: this.works?.retention.status() ?? null,
+      alerts: this.works?.alerts?.status() ?? null,
       fleet: this.works?.fleet?.status() ?? null,
       api: this.api?.status() ?? { state: 'off', listen: null, error: null },
     };

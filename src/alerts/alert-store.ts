@@ -4,6 +4,7 @@ import Database from '../load-sqlite.js';
 import { createRecorder } from '../recorder/recorder.js';
 import type { State, TransactionMember } from '../shipping/state.js';
 import { ChangeCounts } from './change-after-alert.js';
+import { HeldBack } from './held-back.js';
 import { KnownNetworks } from './known-networks.js';
 import { RaisedAlerts } from './raised-alerts.js';
 
@@ -21,6 +22,7 @@ export class AlertStore implements TransactionMember {
   readonly raised: RaisedAlerts;
   readonly networks: KnownNetworks;
   readonly changes: ChangeCounts;
+  readonly heldBack: HeldBack;
   /** Called after alerts were committed. */
   onRecorded: () => void = () => undefined;
 
@@ -31,6 +33,7 @@ export class AlertStore implements TransactionMember {
     this.raised = new RaisedAlerts(state.db, createRecorder(state.db, { clock }), log);
     this.networks = new KnownNetworks(state.db);
     this.changes = new ChangeCounts(state);
+    this.heldBack = new HeldBack(state);
   }
 
   /** The store of this state. */
@@ -43,12 +46,13 @@ export class AlertStore implements TransactionMember {
   }
 
   write(): void {
-    for (const part of [this.raised, this.networks, this.changes]) this.writePart(part);
+    for (const part of [this.raised, this.networks, this.changes, this.heldBack]) this.writePart(part);
   }
 
   committed(): void {
     this.networks.committed();
     this.changes.committed();
+    this.heldBack.committed();
     if (this.raised.committed() > 0) this.onRecorded();
   }
 

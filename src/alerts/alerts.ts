@@ -8,9 +8,10 @@ import type { State } from '../shipping/state.js';
 import type { AuditSource } from '../source/source.js';
 import { type PeriodicTask, ticker } from '../ticker.js';
 import { AlertStore } from './alert-store.js';
+import type { AlertsStatus, RuleStatus } from './alerts-status.js';
 import { ChangeAfterAlert } from './change-after-alert.js';
 import { earlierFacts } from './earlier-facts.js';
-import { type Fact, factOf } from './facts.js';
+import { type Fact, factOf, mainUserKey } from './facts.js';
 import { DAY_MS } from './known-networks.js';
 import { LoginAfterFailures } from './login-after-failures.js';
 import { ManyDeletions } from './many-deletions.js';
@@ -77,7 +78,8 @@ export class Alerts implements FirstReadObserver {
   /** All rows up to here are counted, if `isCounted`. */
   private position = { timeline: 0, upTo: 0 };
   private isCounted = false;
-  private hasFailed = false;
+  /** Why nothing can be recorded; it is logged once. */
+  private error: string | null = null;
   private task: PeriodicTask | null = null;
 
   constructor(private readonly options: AlertsOptions) {
@@ -134,7 +136,7 @@ export class Alerts implements FirstReadObserver {
     try {
       this.derive(range);
       this.save();
-      this.hasFailed = false;
+      this.error = null;
     } catch (error) {
       this.warn(error);
     }
@@ -145,11 +147,51 @@ export class Alerts implements FirstReadObserver {
     try {
       this.learner?.step();
       for (const alert of this.changes?.due() ?? []) this.raise(alert);
+      for (const alert of this.store.heldBack.due(this.options.clock())) this.store.raised.raise(alert);
       this.prune();
       this.save();
     } catch (error) {
       this.warn(error);
     }
+  }
+
+  status(): AlertsStatus {
+    const { raised, networks, changes, heldBack } = this.store;
+    const {
+      login_after_failures: login,
+      new_network: network,
+      change_after_alert: change,
+      deletions,
+    } = this.options.config.alerts;
+    const ruleStatus = (action: string, { enabled }: { enabled: boolean }): [string, RuleStatus] => {
+      const last = raised.last(action);
+      return [
+        action,
+        {
+          enabled,
+          raised_total: raised.totals.get(action) ?? 0,
+          held_back_total: heldBack.totals.get(action) ?? 0,
+          last: last && { id: last.ownId === null ? null : `auditd:${last.ownId}`, at: last.time },
+        },
+      ];
+    };
+    return {
+      rules: Object.fromEntries([
+        ruleStatus('alert.login_after_failures', login),
+        ruleStatus('alert.new_network', network),
+        ruleStatus('alert.change_after_alert', change),
+        ruleStatus('alert.deletions', deletions),
+      ]),
+      remembered: {
+        counted: this.rules.reduce((sum, { size }) => sum + size, 0),
+        networks: networks.count(),
+        alerts: raised.size,
+        changes: changes.counts.length,
+        held_back: heldBack.size,
+      },
+      networks_learned: this.learner?.isDone ?? true,
+      error: this.error,
+    };
   }
 
   private derive({ source, timeline, after, upTo, liveAfter }: FirstReadRange): void {
@@ -174,8 +216,9 @@ export class Alerts implements FirstReadObserver {
     return age <= (revisionOf === null ? FRESH_MS : FRESH_VERSION_MS);
   }
 
-  private isExempt({ address }: Fact): boolean {
-    return address !== null && this.never.contains(address);
+  /** `never` is about who logs in from where. What a user deletes or changes counts wherever it is done. */
+  private isExempt({ role, address }: Fact): boolean {
+    return (role === 'login' || role === 'failure') && address !== null && this.never.contains(address);
   }
 
   private observe(fact: Fact): void {
@@ -191,9 +234,26 @@ export class Alerts implements FirstReadObserver {
   }
 
   private raise(alert: NewAlert): void {
-    if (!this.store.raised.raise(alert)) return;
-    const { action, related } = alert;
+    const { action, related, cause, window, fact } = alert;
+    const { raised } = this.store;
+    if (raised.isRaised(cause, fact.time, window)) return;
+    if (this.isTooMany(alert)) {
+      if (this.store.heldBack.add(alert, this.options.clock()))
+        this.options.log.warn(
+          { action, user: fact.user },
+          `${action}: more about this user follow within an hour, as one alert`,
+        );
+      return;
+    }
+    raised.raise(alert);
     this.options.log.warn({ action, related }, `${action}: see ${related.join(', ')}`);
+  }
+
+  private isTooMany({ action, fact }: NewAlert): boolean {
+    const user = mainUserKey(fact.user);
+    if (user === null) return false;
+    const { max_per_user: most } = this.options.config.alerts;
+    return this.store.raised.countLately(action, user, fact.time) >= most;
   }
 
   private learn({ user, address, time }: AuditEvent): void {
@@ -230,8 +290,9 @@ export class Alerts implements FirstReadObserver {
   }
 
   private warn(error: unknown): void {
-    const what = `alerts are not recorded: ${messageOf(error)}; retrying each second`;
-    if (!this.hasFailed) this.options.log.error({ err: error }, what);
-    this.hasFailed = true;
+    const what = messageOf(error);
+    if (this.error === null)
+      this.options.log.error({ err: error }, `alerts are not recorded: ${what}; retrying each second`);
+    this.error = what;
   }
 }

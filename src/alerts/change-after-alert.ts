@@ -1,14 +1,13 @@
 import type { EventUser } from '../audit/event.js';
 import type { State } from '../shipping/state.js';
-import type { Fact } from './facts.js';
+import { type Fact, shortUser } from './facts.js';
 import type { NewAlert, RaisedAlert, RaisedAlerts } from './raised-alerts.js';
 import { relatedRows } from './rule.js';
 
 /** The note in state.db with the changes that are being counted. */
 const NOTE = 'alert_changes';
-/** So many rows, and characters of a name, are kept of one count. */
+/** So many rows are kept of one count. */
 const NAMED = 90;
-const NAME = 256;
 /** Different actions that are counted apart. */
 const ACTIONS = 30;
 const LOGIN_ALERTS: ReadonlySet<string> = new Set(['alert.login_after_failures', 'alert.new_network']);
@@ -108,7 +107,7 @@ export class ChangeAfterAlert {
     const { clock, collect } = this.options;
     const count: Count = {
       users,
-      user: shortened(user),
+      user: shortUser(user),
       address,
       row,
       time,
@@ -160,12 +159,4 @@ export class ChangeAfterAlert {
 
 function causeOf({ cause, row }: RaisedAlert): string {
   return JSON.stringify(['change_after_alert', cause, row]);
-}
-
-function shortened({ id, name, email }: EventUser): EventUser {
-  return {
-    id: id?.slice(0, NAME) ?? null,
-    name: name?.slice(0, NAME) ?? null,
-    email: email?.slice(0, NAME) ?? null,
-  };
 }

@@ -23,6 +23,8 @@ export interface Fact {
 
 /** Longer texts are replaced by a hash: no client may decide how much memory a key takes. */
 const LONGEST = 64;
+/** Characters of a name in state.db. */
+const LONGEST_NAME = 256;
 const CHANGES: ReadonlySet<string> = new Set(['creation', 'change', 'deletion']);
 /** Rows of these categories are not about what a user changed. */
 const OTHERS: ReadonlySet<string> = new Set(['ban', 'alert', 'daemon']);
@@ -79,6 +81,15 @@ export function mainUserKey({ id, name, email }: EventUser): string | null {
   if (id) return `#${short(id)}`;
   const text = email || name;
   return text ? short(text.toLowerCase()) : null;
+}
+
+/** A user as state.db keeps it for an alert that is raised later. */
+export function shortUser({ id, name, email }: EventUser): EventUser {
+  return {
+    id: id?.slice(0, LONGEST_NAME) ?? null,
+    name: name?.slice(0, LONGEST_NAME) ?? null,
+    email: email?.slice(0, LONGEST_NAME) ?? null,
+  };
 }
 
 function short(text: string): string {

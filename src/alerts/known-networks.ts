@@ -64,6 +64,11 @@ export class KnownNetworks {
     return this.size;
   }
 
+  /** All that are known, but for those that are not written yet. */
+  count(): number {
+    return Number(this.countAll.get());
+  }
+
   /** A login of a user at a time, ms. @param address canonical text as from parseAddress */
   learn(user: string, address: string, time: number): void {
     const day = Math.floor(time / DAY_MS);
@@ -123,6 +128,6 @@ export class KnownNetworks {
     this.prune.run(Math.min(today, newest) - memoryDays - USER_KEPT_DAYS);
     for (const user of this.crowded.all(MOST_OF_USER)) this.trim.run(user, user, MOST_OF_USER);
     this.added = 0;
-    if (Number(this.countAll.get()) > MOST) this.trimAll.run(MOST);
+    if (this.count() > MOST) this.trimAll.run(MOST);
   }
 }

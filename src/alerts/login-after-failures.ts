@@ -27,6 +27,10 @@ export class LoginAfterFailures implements AlertRule {
     this.byUser = new RowWindows(findTime, Math.max(maxRetry, COUNTED));
   }
 
+  get size(): number {
+    return this.byAddress.size + this.byUser.size;
+  }
+
   forget(): void {
     this.byAddress.clear();
     this.byUser.clear();

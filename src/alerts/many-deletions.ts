@@ -22,6 +22,10 @@ export class ManyDeletions implements AlertRule {
     this.byUser = new RowWindows(options.within, options.count);
   }
 
+  get size(): number {
+    return this.byUser.size;
+  }
+
   forget(): void {
     this.byUser.clear();
   }

@@ -14,6 +14,7 @@ export interface NewNetworkOptions {
 /** A user's login from a network that is not known for that user. A user without any known network has nothing to compare with. */
 export class NewNetwork implements AlertRule {
   readonly span = 0;
+  readonly size = 0;
   private readonly memoryDays: number;
 
   constructor(private readonly options: NewNetworkOptions) {

@@ -31,6 +31,7 @@ export interface RaisedAlert {
   ownId: number | null;
 }
 
+const HOUR_MS = 3_600_000;
 /** No window is longer than a day. */
 const KEPT_MS = 2 * 86_400_000;
 const MOST = 20_000;
@@ -42,6 +43,10 @@ const MOST = 20_000;
 export class RaisedAlerts {
   /** The newest of each cause, in the order in which they were raised. */
   private readonly raised = new Map<string, RaisedAlert>();
+  /** Of the last hour, also several of one cause; oldest first. */
+  private lately: RaisedAlert[] = [];
+  /** Recorded since the process started, by action. */
+  readonly totals = new Map<string, number>();
   private pending: Array<readonly [NewAlert, RaisedAlert]> = [];
   private written: Array<readonly [RaisedAlert, number]> = [];
   private readonly insert: Database.Statement;
@@ -94,6 +99,23 @@ export class RaisedAlerts {
     return last !== undefined && isWithin(time - last.time, window);
   }
 
+  /** How many alerts of a kind about a user are at most an hour older than a time. */
+  countLately(action: string, user: string, time: number): number {
+    return this.lately.filter(
+      (one) => one.action === action && isWithin(time - one.time, HOUR_MS) && one.users.includes(user),
+    ).length;
+  }
+
+  /** How many causes are remembered. */
+  get size(): number {
+    return this.raised.size;
+  }
+
+  /** The last alert of a kind within two days. */
+  last(action: string): RaisedAlert | null {
+    return [...this.raised.values()].findLast((one) => one.action === action) ?? null;
+  }
+
   /** Alerts about a user that are at most `within` ms older than a row, the newest last. */
   about(users: readonly string[], { row, time }: Pick<Fact, 'row' | 'time'>, within: number): RaisedAlert[] {
     return [...this.raised.values()].filter(
@@ -118,7 +140,10 @@ export class RaisedAlerts {
 
   /** @returns how many were written */
   committed(): number {
-    for (const [raised, id] of this.written) raised.ownId = id;
+    for (const [raised, id] of this.written) {
+      raised.ownId = id;
+      this.totals.set(raised.action, (this.totals.get(raised.action) ?? 0) + 1);
+    }
     const count = this.written.length;
     this.written = [];
     this.pending = [];
@@ -143,6 +168,9 @@ export class RaisedAlerts {
   private remember(raised: RaisedAlert): void {
     this.raised.delete(raised.cause);
     this.raised.set(raised.cause, raised);
+    this.lately.push(raised);
+    const from = this.lately.findIndex(({ time }) => raised.time - time < HOUR_MS);
+    this.lately.splice(0, Math.max(from, this.lately.length - MOST));
     for (const [cause, { time }] of this.raised) {
       if (this.raised.size <= MOST && raised.time - time <= KEPT_MS) break;
       this.raised.delete(cause);

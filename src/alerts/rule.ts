@@ -5,6 +5,8 @@ import type { NewAlert } from './raised-alerts.js';
 export interface AlertRule {
   /** How far back it counts, ms. */
   readonly span: number;
+  /** Of how many addresses and users rows are counted. */
+  readonly size: number;
   /** Forgets all rows. */
   forget(): void;
   /** Counts an earlier row. It raises nothing. */

@@ -1,3 +1,4 @@
+import type { RuleStatus } from '../alerts/alerts-status.js';
 import type { DaemonStatus } from '../control/status.js';
 import { SILENT_REASONS } from '../fail2ban/silence.js';
 import type { LastRun } from '../retention/saved-state.js';
@@ -38,6 +39,13 @@ function figure(status: DaemonStatus, ...names: string[]): MetricSample[] {
 
 function lastRun(retention: RetentionStatus | null, value: (run: LastRun) => number): MetricSample[] {
   return retention?.last == null ? [] : [[{}, value(retention.last)]];
+}
+
+function perAlert({ alerts }: DaemonStatus, value: (rule: RuleStatus) => number): MetricSample[] {
+  return Object.entries(alerts?.rules ?? {}).map(([action, rule]) => [
+    { alert: action.replace('alert.', '') },
+    value(rule),
+  ]);
 }
 
 const SINK = ['sink', 'type'] as const;
@@ -266,6 +274,42 @@ export const STATUS_METRICS: readonly StatusMetric[] = [
     help: 'Addresses banned by fail2ban without a report, at the last comparison.',
     labels: [],
     read: ({ bans }) => one(bans?.unrecorded?.length ?? 0),
+  },
+  {
+    name: 'postern_auditd_alerts_total',
+    type: 'counter',
+    help: 'Alerts recorded since the daemon started, by kind.',
+    labels: ['alert'],
+    read: (status) => perAlert(status, ({ raised_total: total }) => total),
+  },
+  {
+    name: 'postern_auditd_alerts_held_back_total',
+    type: 'counter',
+    help: 'Alerts beyond alerts.max_per_user, which one alert tells of when the hour is over.',
+    labels: ['alert'],
+    read: (status) => perAlert(status, ({ held_back_total: total }) => total),
+  },
+  {
+    name: 'postern_auditd_alert_last_timestamp_seconds',
+    type: 'gauge',
+    help: 'Time of the entry that raised the last alert of a kind, in seconds since the epoch; 0 if there was none for two days.',
+    labels: ['alert'],
+    read: (status) => perAlert(status, ({ last }) => (last?.at ?? 0) / 1_000),
+  },
+  {
+    name: 'postern_auditd_alerts_remembered',
+    type: 'gauge',
+    help: 'Entries that the alerts remember: addresses and users that are counted, networks of users, alerts, users whose changes are counted, users of whom alerts are held back.',
+    labels: ['what'],
+    read: ({ alerts }) =>
+      Object.entries(alerts?.remembered ?? {}).map(([what, count]): MetricSample => [{ what }, count]),
+  },
+  {
+    name: 'postern_auditd_alerts_up',
+    type: 'gauge',
+    help: '0 while alerts cannot be recorded; 1 if they can, or are turned off.',
+    labels: [],
+    read: ({ alerts }) => one(alerts?.error == null ? 1 : 0),
   },
   {
     name: 'postern_auditd_retention_enabled',

@@ -55,9 +55,19 @@ export const alerts = z
       .prefault({})
       .describe('What a user changed after one of the two alerts about a login.'),
     deletions: deletions.prefault({}).describe('Many deletions by one user.'),
+    max_per_user: z
+      .int()
+      .min(1)
+      .max(1_000)
+      .default(10)
+      .describe(
+        'Most alerts of one kind about one user in an hour. More are counted, and one alert tells of them when the hour is over.',
+      ),
     never: z
       .array(z.string())
       .default([])
-      .describe('Addresses and networks whose events never raise an alert and are never counted for one.'),
+      .describe(
+        'Addresses and networks from which logins and failed logins raise no alert and are not counted for one.',
+      ),
   })
   .describe('Events that the daemon derives from others as they happen (docs/guide/ALERTS.md).');

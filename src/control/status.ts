@@ -1,3 +1,4 @@
+import type { AlertsStatus } from '../alerts/alerts-status.js';
 import type { RefusedConfig } from '../config/reload-result.js';
 import type { SilenceStatus } from '../fail2ban/silence-watch.js';
 import type { FleetStatus } from '../fleet/fleet-status.js';
@@ -47,6 +48,8 @@ export interface DaemonStatus extends ShipperStatus {
   } | null;
   /** Why all or most recent failed logins are kept from fail2ban; null if they are not. */
   readonly silence: SilenceStatus | null;
+  /** Null if all kinds are turned off, and on a hub, which derives none. */
+  readonly alerts: AlertsStatus | null;
   /** Null if this server is not part of a fleet. */
   readonly fleet: FleetStatus | null;
   readonly api: ApiStatus;
@@ -54,7 +57,16 @@ export interface DaemonStatus extends ShipperStatus {
 }
 
 /** Keys that the first versions of the daemon did not report. */
-type LaterKey = 'config_refused' | 'silence' | 'state' | 'source_id' | 'hung' | 'fleet' | 'api' | 'retention';
+type LaterKey =
+  | 'config_refused'
+  | 'silence'
+  | 'state'
+  | 'source_id'
+  | 'hung'
+  | 'alerts'
+  | 'fleet'
+  | 'api'
+  | 'retention';
 
 /** The status as a command receives it: the daemon may be older than the command. */
 export type ReportedStatus = Omit<DaemonStatus, LaterKey> & Partial<Pick<DaemonStatus, LaterKey>>;

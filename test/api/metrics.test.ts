@@ -32,6 +32,7 @@ const empty: DaemonStatus = {
   hung: [],
   bans: null,
   retention: null,
+  alerts: null,
   fleet: null,
   api: { state: 'off', listen: null, error: null },
 };

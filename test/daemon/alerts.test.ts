@@ -62,6 +62,11 @@ describe('alerts of the real daemon', { timeout: 600_000 }, () => {
           (sinks.audit?.cursors.auditd?.id ?? 0) >= (sources.auditd?.maxId ?? 0),
         'the alert',
       );
+      const { alerts: status } = (await rig.status()) ?? {};
+      expect(status?.rules['alert.login_after_failures']).toMatchObject({
+        raised_total: 1,
+        last: { id: expect.stringMatching(/^auditd:\d+$/) },
+      });
       await rig.kill('SIGTERM');
       const alerts = rig.auditLines().filter(({ action }) => action.startsWith('alert.'));
       expect(alerts.map(({ action }) => action)).toEqual(['alert.login_after_failures']);

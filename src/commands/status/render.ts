@@ -7,6 +7,7 @@ import { renderFleet } from '../fleet/render.js';
 import { renderRetention } from '../retain/render.js';
 import { escapeUnsafe, folded, formatAge, formatBytes, formatCount } from '../support/terminal.js';
 import { shownTime, type Times } from '../support/times.js';
+import { alertLines } from './alert-lines.js';
 import { refusedConfigText } from './troubles.js';
 
 export interface StatusRenderOptions {
@@ -50,6 +51,7 @@ export function renderStatus(status: ReportedStatus, options: StatusRenderOption
         ? [`  ${unreported(status.bans.unrecorded, status.bans.path)}`]
         : []),
     );
+  if (status.alerts) lines.push(...alertLines(status.alerts, now, verbose));
   if (status.api !== undefined) lines.push(`api: ${apiWords(status.api)}`);
   if (status.retention) lines.push(...renderRetention(status.retention, times));
   if (status.fleet) lines.push(...renderFleet(status.fleet, times));

@@ -14,7 +14,7 @@ export function troubles(status: ReportedStatus): Diagnosis[] {
     .map(([name, { last_error: error }]) =>
       of(`sink ${name}`, error?.what ?? error?.message ?? 'down', error?.next ?? null),
     );
-  const { silence, retention, bans, api } = status;
+  const { silence, retention, bans, api, alerts } = status;
   const failed = diagnosisIn(retention?.last?.error, retention?.last?.problem);
   const legal = diagnosisIn(retention?.legal_holds?.trouble, retention?.legal_holds?.problem);
   const unrecorded = bans?.unrecorded ?? [];
@@ -26,6 +26,9 @@ export function troubles(status: ReportedStatus): Diagnosis[] {
     ...(bans === null || unrecorded.length === 0
       ? []
       : [{ what: unreported(unrecorded, bans.path), next: UNREPORTED_NEXT }]),
+    ...(alerts?.error
+      ? [of('alerts', `not recorded: ${alerts.error}`, "Look at the daemon's log; it retries each second")]
+      : []),
     ...(api?.state === 'retrying' ? [{ what: api.error ?? 'the API does not listen', next: null }] : []),
     ...(status.fleet ? fleetTroubles(status.fleet) : []),
     ...(failed === null ? [] : [of('retention', failed.what, failed.next)]),
