@@ -6,6 +6,7 @@
 #   postern-archive-keyring.pgp   the key, for those who have no package of it yet
 #
 #   APT_KEY=FINGERPRINT scripts/apt-repo.sh DIRECTORY PACKAGE.deb…
+#   scripts/apt-repo.sh --check-key FILE    fails if this public key expires too soon
 #
 # Environment: APT_KEY (of the secret key in GNUPGHOME that signs), MIN_DAYS (180: the least time before it expires, so that all hosts get a
 # renewed key in time), APT_ORIGIN (Postern: what unattended-upgrades compares), DEBFULLNAME and DEBEMAIL.
@@ -17,24 +18,32 @@ keyring=postern-archive-keyring
 
 die() { echo "apt-repo.sh: $*" >&2; exit 1; }
 
-[ $# -ge 1 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 for program in gpg apt-ftparchive dpkg-deb xz; do
   command -v "$program" >/dev/null || die "$program is missing: apt-get install --no-install-recommends gnupg apt-utils dpkg xz-utils"
 done
+
+# check_key ARGUMENTS: stops if the key that these arguments of gpg list expires too soon; sets EXPIRY, in seconds, empty if there is none.
+# Fields of gpg's DETAILS: 7 is the time of expiry, 12 are the capabilities. The primary key counts, and what can sign.
+check_key() {
+  local keys days
+  keys=$(gpg --batch --with-colons "$@") || die "gpg has no key for: $*"
+  EXPIRY=$(awk -F: '($1 ~ /^(pub|sec)$/ || ($1 ~ /^(sub|ssb)$/ && $12 ~ /s/)) && $7 != "" { print $7 }' <<<"$keys" | sort -n | head -n 1)
+  if [ -z "$EXPIRY" ]; then return 0; fi
+  days=$(((EXPIRY - $(date +%s)) / 86400))
+  if [ "$days" -lt "${MIN_DAYS:-180}" ]; then
+    die "the key expires in $days days; hosts that get its renewal too late refuse the repository. Renew it and its subkeys (gpg --quick-set-expire FINGERPRINT 3y, then the same with '*' at the end) and publish it again"
+  fi
+}
+
+if [ "$1" = --check-key ]; then
+  check_key --show-keys "${2:?FILE is missing}"
+  exit
+fi
 [ -n "${APT_KEY:-}" ] || die 'APT_KEY is missing: the fingerprint of the secret key that signs (gpg --list-secret-keys)'
 repository=$(realpath -m "$1")
 shift
-
-# Fields of gpg's DETAILS: 7 is the time of expiry, empty if there is none, 12 are the capabilities. Only what can sign counts, and the
-# primary key, without which its subkeys are worth nothing.
-expiry=$(gpg --batch --with-colons --list-secret-keys "$APT_KEY" | awk -F: '($1 == "sec" || ($1 == "ssb" && $12 ~ /s/)) && $7 != "" { print $7 }' | sort -n | head -n 1) ||
-  die "gpg has no secret key $APT_KEY"
-if [ -n "$expiry" ]; then
-  days=$(((expiry - $(date +%s)) / 86400))
-  if [ "$days" -lt "${MIN_DAYS:-180}" ]; then
-    die "the key $APT_KEY expires in $days days; hosts that get its renewal too late refuse the repository. Renew it first: gpg --quick-set-expire $APT_KEY 3y && gpg --quick-set-expire $APT_KEY 3y '*'"
-  fi
-fi
+check_key --list-secret-keys "$APT_KEY"
 
 umask 022
 mkdir -p "$repository/pool"
@@ -103,4 +112,4 @@ rm -rf "$repository/dists/stable.old"
 if [ -e "$repository/dists/stable" ]; then mv -T "$repository/dists/stable" "$repository/dists/stable.old"; fi
 mv -T "$stable" "$repository/dists/stable"
 rm -rf "$repository/dists/stable.old"
-echo "$repository ($(find "$repository/pool" -name '*.deb' | wc -l) packages; the key $(if [ -n "$expiry" ]; then date -u -d "@$expiry" '+expires on %F'; else echo 'does not expire'; fi))"
+echo "$repository ($(find "$repository/pool" -name '*.deb' | wc -l) packages; the key $(if [ -n "$EXPIRY" ]; then date -u -d "@$EXPIRY" '+expires on %F'; else echo 'does not expire'; fi))"

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -10,10 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SigningKey, whyNoDebian } from '../support/debian.js';
 
+const root = resolve(import.meta.dirname, '../..');
 const reason = whyNoDebian();
 if (reason !== null && process.env.CI) throw new Error(reason);
 if (reason !== null) console.warn(`SKIPPED the apt repository: ${reason}`);
@@ -139,6 +140,22 @@ describe.skipIf(reason !== null)('scripts/apt-repo.sh', () => {
     expect(existsSync(join(scratch, 'soon'))).toBe(false);
     expect(newKey('never').publish(join(scratch, 'never'), [small]).status).toBe(0);
     const nobody = key.publish(repository, [], { APT_KEY: 'nobody@posternproxy.example' });
-    expect([nobody.status, nobody.stderr]).toEqual([1, expect.stringContaining('gpg has no secret key')]);
+    expect([nobody.status, nobody.stderr]).toEqual([1, expect.stringContaining('gpg has no key for')]);
+  });
+
+  it('the key of the project, once it is in packaging/keyring, is renewed half a year before it expires', () => {
+    const check = (file: string) =>
+      spawnSync(join(root, 'scripts/apt-repo.sh'), ['--check-key', file], { encoding: 'utf8' });
+    const of = (expires: string) => {
+      const file = join(scratch, `${expires}.pgp`);
+      writeFileSync(file, execFileSync('gpg', ['--homedir', newKey(expires).home, '--export']));
+      return check(file);
+    };
+    expect(of('3y').status).toBe(0);
+    expect(of('100d').stderr).toContain('hosts that get its renewal too late');
+    for (const name of readdirSync(join(root, 'packaging/keyring')).filter((each) => each.endsWith('.pgp'))) {
+      const { status, stderr } = check(join(root, 'packaging/keyring', name));
+      expect([name, status, stderr]).toEqual([name, 0, '']);
+    }
   });
 });
