@@ -96,10 +96,16 @@ export class SinkPositions {
     this.positions.set(feed.name, { timeline, upTo, skipTo, recovered: found, elsewhere, caughtUpAt });
   }
 
-  /** The sink has delivered the rows up to here. */
-  forgetRecovered(position: SinkPosition, upTo: number): void {
-    for (const id of position.recovered.keys()) if (id <= upTo) position.recovered.delete(id);
-    for (const [eventId, id] of position.elsewhere) if (id <= upTo) position.elsewhere.delete(eventId);
+  /** The sink has delivered the rows up to here. After the restore of a backup there may be millions: no batch looks at all of them. */
+  forgetRecovered({ recovered, elsewhere }: SinkPosition, upTo: number): void {
+    for (const id of recovered.keys()) {
+      if (id > upTo) break; // ascending
+      recovered.delete(id);
+    }
+    for (const [eventId, id] of elsewhere) {
+      if (id > upTo) break; // those of several timelines in turn: what stays a little longer does no harm
+      elsewhere.delete(eventId);
+    }
   }
 
   /** The sink had everything until now: it lags from now on at the earliest. */
@@ -234,7 +240,8 @@ export class SinkPositions {
   private switchTimeline(feed: Feed, position: SinkPosition): void {
     const { sink, state } = this.options;
     const old = position.timeline;
-    const last = Math.max(0, ...position.recovered.keys());
+    let last = 0;
+    for (const id of position.recovered.keys()) last = Math.max(last, id); // no spread: it fails above 100,000 arguments
     if (last > 0) {
       state.transaction(() => {
         // Lines at the destination whose rows were never read again count as delivered.

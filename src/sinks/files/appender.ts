@@ -37,7 +37,13 @@ import type { Corrections } from '../sink.js';
 import { AppendFile } from './append-file.js';
 import { diskError } from './disk-error.js';
 import { Durability, type DurabilityOptions } from './durability.js';
-import { formatFilePosition, parseFilePosition, WriteProgress } from './file-position.js';
+import {
+  type FilePosition,
+  formatFilePosition,
+  isSamePosition,
+  parseFilePosition,
+  WriteProgress,
+} from './file-position.js';
 import type { LineBuffer } from './line-buffer.js';
 import { type LogDirectory, prepareDirectory } from './log-directory.js';
 import type { RecoveryPlan } from './recovery.js';
@@ -70,7 +76,7 @@ export class Appender {
   private readonly progress = new WriteProgress();
   private handle: AppendFile | null = null;
   private since = 0;
-  private lastSaved = '';
+  private lastSaved: FilePosition | null = null;
   private rollFailedAt = Number.NEGATIVE_INFINITY;
   private rollComplained = false;
   private rolls = 0;
@@ -198,8 +204,8 @@ export class Appender {
 
   /** The position to save beside the cursors. */
   savedPosition(): string {
-    this.lastSaved = formatFilePosition(this.progress.position(this.number, this.since));
-    return this.lastSaved;
+    this.lastSaved = this.progress.position(this.number, this.since);
+    return formatFilePosition(this.lastSaved);
   }
 
   /** Milliseconds until `tick` is due again. */
@@ -212,8 +218,8 @@ export class Appender {
     await this.ready();
     await this.ensureCompanions();
     this.durability.startSync(this.requireOpenFile(), this.progress);
-    const before = this.lastSaved;
-    return this.savedPosition() === before ? null : this.lastSaved;
+    const now = this.progress.position(this.number, this.since);
+    return this.lastSaved !== null && isSamePosition(now, this.lastSaved) ? null : this.savedPosition();
   }
 
   async close(): Promise<void> {

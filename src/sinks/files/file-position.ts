@@ -56,6 +56,14 @@ export function formatFilePosition(note: FilePosition): string {
   return JSON.stringify({ v: 1, ...note });
 }
 
+/** Whether both are saved as the same text. `found`, which may be of megabytes after the restore of a backup, is compared by identity. */
+export function isSamePosition(
+  { found, ...a }: FilePosition,
+  { found: others, ...b }: FilePosition,
+): boolean {
+  return found === others && JSON.stringify(a) === JSON.stringify(b);
+}
+
 /** Null for what no sink of this version wrote. */
 export function parseFilePosition(text: string): FilePosition | null {
   try {
@@ -64,6 +72,11 @@ export function parseFilePosition(text: string): FilePosition | null {
   } catch {
     return null;
   }
+}
+
+/** A part of a longer string keeps all of it in memory: here, each line that was read. */
+function copyOf(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1');
 }
 
 /** Rows found at the destination, by (source, timeline). */
@@ -84,7 +97,7 @@ export class RecoveredRows {
       group = { source, timeline, rows: [] };
       this.groups.push(group);
     }
-    group.rows.push([sequence, id]);
+    group.rows.push([sequence, copyOf(id)]);
   }
 
   all(): RecoveredGroup[] {
@@ -109,7 +122,9 @@ function confirm(
   timeline: number,
   upTo: number,
 ): readonly RecoveredGroup[] {
-  if (found.length === 0) return found;
+  const passed = ({ rows: [first], ...f }: RecoveredGroup): boolean =>
+    f.source === source && (f.timeline < timeline || (f.timeline === timeline && (first?.[0] ?? 0) <= upTo));
+  if (!found.some(passed)) return found;
   return found
     .map((f) => {
       if (f.source !== source || f.timeline > timeline) return f;
