@@ -1,11 +1,16 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { Config } from '../config/schema.js';
 import { AuditdError } from '../errors.js';
+import type { JailFile } from '../fail2ban/jail-files.js';
+import { front } from '../front.js';
 
 interface JailOptions {
   readonly config?: string;
   readonly chain?: string;
   readonly probe?: boolean;
+  readonly all?: boolean;
+  readonly tar?: boolean;
   readonly overrides?: string | true;
 }
 
@@ -17,6 +22,8 @@ export function registerJail(program: Command): void {
     )
     .option('--config <file>', 'configuration file (default: /etc/postern-auditd/config.yml)')
     .option('--chain <names>', 'value of "chain: auto" on this host: INPUT, or INPUT,DOCKER-USER')
+    .option('--all', 'print the filter and the actions too, each below its path')
+    .option('--tar', "write all of these as a tar archive, to be unpacked in fail2ban's directory")
     .option('--probe', "print lines that fail2ban's filter must match, instead of the jail")
     .option(
       '--overrides [directory]',
@@ -27,6 +34,7 @@ export function registerJail(program: Command): void {
       `
 Examples:
   $ postern-auditd jail | diff /etc/fail2ban/jail.d/posternproxy.conf -
+  $ docker compose run --rm -T postern-auditd jail --tar | sudo tar -xv -C /etc/fail2ban
   $ postern-auditd jail --probe >probe.log && fail2ban-regex -o ip probe.log posternproxy`,
     )
     .action(async (options: JailOptions) => {
@@ -52,9 +60,35 @@ Examples:
         if (said !== null) process.stdout.write(`${said}\n${whereToSet(jail)}\n`);
         return;
       }
-      const place = options.chain === undefined ? { authDirectory } : { authDirectory, chain: options.chain };
-      process.stdout.write(renderJail(config.fail2ban, place));
+      const chain = options.chain ?? usualChain();
+      const place = chain === null ? { authDirectory } : { authDirectory, chain };
+      if (options.all !== true && options.tar !== true) {
+        process.stdout.write(renderJail(config.fail2ban, place));
+        return;
+      }
+      const { jailFiles } = await import('../fail2ban/jail-files.js');
+      const files = jailFiles(config, place);
+      process.stdout.write(
+        options.tar === true
+          ? await archive(files)
+          : files.map(({ path, text }) => `==> ${path} <==\n${text}`).join('\n'),
+      );
     });
+}
+
+/** A host with Docker has the chain, and its container ports never pass INPUT. Null: what `auto` means without Docker. */
+function usualChain(): string | null {
+  return front() === 'container' && existsSync('/.dockerenv') ? 'INPUT,DOCKER-USER' : null;
+}
+
+/** @throws AuditdError `USAGE` on a terminal */
+async function archive(files: readonly JailFile[]): Promise<Buffer> {
+  if (process.stdout.isTTY)
+    throw new AuditdError('USAGE', '--tar: an archive is not for a terminal', {
+      next: 'Pipe it: postern-auditd jail --tar | sudo tar -xv -C /etc/fail2ban',
+    });
+  const { tarOf } = await import('./support/tar-archive.js');
+  return tarOf(files, Math.floor(Date.now() / 1_000));
 }
 
 /** Where the pair of files is that the jail reads. @throws AuditdError `NOT_FOUND` if no sink writes it */
