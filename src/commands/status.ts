@@ -4,7 +4,7 @@ import type { ReportedStatus } from '../control/status.js';
 import { messageOf } from '../errors.js';
 import { contactsOf } from './support/contacts.js';
 import { numberOf } from './support/filter-options.js';
-import { formatAge, widthOf } from './support/terminal.js';
+import { escapeUnsafe, formatAge, widthOf } from './support/terminal.js';
 import { timesFor, type UtcOption, withUtc } from './support/times.js';
 
 interface Options extends UtcOption {
@@ -13,6 +13,7 @@ interface Options extends UtcOption {
   /** Seconds; true if none were given. */
   readonly watch?: string | true;
   readonly json?: boolean;
+  readonly healthz?: boolean;
 }
 
 const WATCH_SECONDS = 2;
@@ -29,12 +30,14 @@ export function registerStatus(program: Command): void {
       .option('--config <file>', 'configuration file (names the control socket)')
       .option('-v, --verbose', 'add the positions, delivery classes and figures of each sink')
       .option('--watch [seconds]', `repeat every ${WATCH_SECONDS} seconds, or this many, until Ctrl-C`)
-      .option('--json', 'print JSON; with --watch one line each time'),
+      .option('--json', 'print JSON; with --watch one line each time')
+      .option('--healthz', 'only say whether the daemon works or must be restarted, as GET /healthz does'),
   )
     .addHelpText(
       'after',
       `
-Exit codes: 0 all is well, 1 a sink, a source or a server of the fleet needs attention, 3 the daemon is not running.
+Exit codes: 0 all is well, 1 a sink, a source or a server of the fleet needs attention, 3 the daemon is not running. With --healthz:
+0 it works, even if a SIEM is down, 1 a part of it hangs, 3 it is not running.
 
 Examples:
   $ postern-auditd status
@@ -43,11 +46,20 @@ Examples:
     )
     .action(async (options: Options) => {
       const { control } = await contactsOf(options.config, 'control');
+      if (options.healthz === true) return health(control);
       if (options.watch !== undefined) return watch(control, options);
       const { text, troubled } = await look(control, options);
       process.stdout.write(text);
       if (troubled) process.exitCode = 1;
     });
+}
+
+/** The liveness probe of a container. @throws AuditdError `NOT_RUNNING` */
+async function health(control: string): Promise<void> {
+  const { controlRequest } = await import('../control/client.js');
+  const { hung = [] } = (await controlRequest(control, 'GET', '/status')) as ReportedStatus;
+  process.stdout.write(hung.length === 0 ? 'ok\n' : `failing: ${hung.map(escapeUnsafe).join(', ')}\n`);
+  if (hung.length > 0) process.exitCode = 1;
 }
 
 /** The present status as text. @throws AuditdError `NOT_RUNNING` */
