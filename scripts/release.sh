@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Creates a release commit and its annotated tag: sets the version in package.json and the heading in CHANGELOG.md, runs the
-# checks, commits and tags. Pushes nothing.
+# Creates a release commit and its annotated tag: sets the version in package.json and the compose file and the heading in CHANGELOG.md,
+# runs the checks, commits and tags. Pushes nothing.
 #
 #   scripts/release.sh VERSION [--no-check]
 #
@@ -28,8 +28,9 @@ unreleased=$(awk '/^## \[Unreleased\]/ { on = 1; next } /^## \[/ { on = 0 } on &
 [ -n "$unreleased" ] || die 'CHANGELOG.md has nothing under [Unreleased]: describe the changes that users notice'
 grep -qF "## [$version]" CHANGELOG.md && die "CHANGELOG.md has a section for $version already"
 
-trap 'git checkout -q -- package.json package-lock.json CHANGELOG.md' ERR
+trap 'git checkout -q -- package.json package-lock.json CHANGELOG.md packaging/container/compose.yaml' ERR
 [ "$current" = "$version" ] || npm version --no-git-tag-version "$version" >/dev/null
+sed -i "s,\(image: .*/postern-auditd:\).*,\1$version," packaging/container/compose.yaml
 date=$(date -u +%F)
 sed -i "s/^## \[Unreleased\]\$/## [Unreleased]\n\n## [$version] - $date/" CHANGELOG.md
 if "$check"; then npm run --silent check; fi
@@ -41,4 +42,6 @@ cat <<EOF
 v$version is committed and tagged here. Next:
   git push --follow-tags
   scripts/package.sh            builds the tarball of this commit
+  scripts/deb.sh                builds its Debian package
+  scripts/image.sh              builds its container image
 EOF

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../..');
+const COMPOSE = 'packaging/container/compose.yaml';
 const clone = mkdtempSync(join(tmpdir(), 'postern-release-'));
 
 /** `npm run check` is left out: it takes a minute, and CI runs it anyway. */
@@ -25,7 +26,7 @@ const read = (name: string) => readFileSync(join(clone, name), 'utf8');
 
 describe('scripts/release.sh', () => {
   beforeAll(() => {
-    for (const name of ['scripts/release.sh', 'package.json', 'package-lock.json'])
+    for (const name of ['scripts/release.sh', 'package.json', 'package-lock.json', COMPOSE])
       cpSync(join(root, name), join(clone, name));
     writeFileSync(
       join(clone, 'CHANGELOG.md'),
@@ -58,6 +59,7 @@ describe('scripts/release.sh', () => {
     expect(made.stdout).toContain('v9.8.7 is committed and tagged');
     expect(JSON.parse(read('package.json'))).toMatchObject({ version: '9.8.7' });
     expect(JSON.parse(read('package-lock.json'))).toMatchObject({ version: '9.8.7' });
+    expect(read(COMPOSE)).toContain('image: posternproxy/postern-auditd:9.8.7\n');
     expect(read('CHANGELOG.md')).toMatch(
       /## \[Unreleased\]\n\n## \[9\.8\.7\] - \d{4}-\d\d-\d\d\n\n### Added\n- A key\.\n\n## \[0\.0\.1\]/,
     );
