@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { isLoopback } from './api.js';
+import { certificatePair, loginPair } from './belong-together.js';
 import { absolutePath, durationBetween, only, sizeSchema } from './duration-and-size.js';
 import { everySink, required, startAt } from './event-filter-schema.js';
 import { tlsClient } from './syslog.js';
@@ -177,18 +178,14 @@ export function connectionContradictions(
   const found: Array<[string[], string]> = [];
   if (sink.tls !== undefined && url?.protocol === 'http:')
     found.push([['tls'], 'the url has no TLS; write https://, or leave the key out']);
-  if ((sink.tls?.cert === undefined) !== (sink.tls?.key === undefined))
-    found.push([['tls'], 'cert and key belong together; give both or neither']);
+  for (const [key, message] of certificatePair(sink.tls)) found.push([[key], message]);
   return [...found, ...authContradictions(sink), ...headerContradictions(sink)];
 }
 
 function authContradictions({ auth: given }: Pick<Fields, 'auth'>): Array<[string[], string]> {
   if (given === undefined) return [];
   const found: Array<[string[], string]> = [];
-  if ((given.user === undefined) !== (given.password === undefined)) {
-    const present = given.user === undefined ? 'password' : 'user';
-    found.push([['auth', present], 'user and password belong together']);
-  }
+  for (const [key, message] of loginPair(given)) found.push([['auth', key], message]);
   if (given.token !== undefined && given.user !== undefined)
     found.push([['auth', 'user'], 'token is set too; only one way to log in is allowed']);
   if (given.header !== undefined && OWN_HEADERS.test(given.header.name))

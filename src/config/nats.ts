@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { certificatePair, loginPair } from './belong-together.js';
 import { absolutePath, durationBetween } from './duration-and-size.js';
 
 const SERVER = 'nats://host:port or tls://host:port, without a password';
@@ -65,9 +66,5 @@ export function natsContradictions(nats: Secrets): Array<[keyof Secrets, string]
   const found: Array<[keyof Secrets, string]> = [];
   if (first !== undefined && second !== undefined)
     found.push([second, `${first} is set too; only one way to log in is allowed`]);
-  if ((nats.user === undefined) !== (nats.password === undefined))
-    found.push([nats.user === undefined ? 'password' : 'user', 'user and password belong together']);
-  if ((nats.tls?.cert === undefined) !== (nats.tls?.key === undefined))
-    found.push(['tls', 'cert and key belong together; give both or neither']);
-  return found;
+  return [...found, ...loginPair(nats), ...certificatePair(nats.tls)];
 }

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { certificatePair } from './belong-together.js';
 import { absolutePath, durationBetween, durationSchema, only, sizeSchema } from './duration-and-size.js';
 import { everySink, startAt } from './event-filter-schema.js';
 
@@ -201,9 +202,7 @@ function contradictions(sink: Fields): Array<[keyof Fields, string]> {
       `transport ${transport} has no TLS; set transport to tls (or relp), or leave the key out`,
     ]);
   }
-  if ((sink.tls?.cert === undefined) !== (sink.tls?.key === undefined)) {
-    found.push(['tls', 'cert and key belong together; give both or neither']);
-  }
+  found.push(...certificatePair(sink.tls));
   if (transport === 'udp' && (sink.max_message_size ?? 0) > MAX_DATAGRAM) {
     found.push(['max_message_size', `a datagram has at most ${MAX_DATAGRAM} bytes`]);
   }
