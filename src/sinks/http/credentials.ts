@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { HttpSinkConfig } from '../../config/http.js';
 import { messageOf } from '../../errors.js';
-import { sinkFailed } from '../syslog/collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
 
 /** The word before a token in Authorization. */
 export type AuthScheme = 'Bearer' | 'ApiKey' | 'Splunk';

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { parseHttpProxy } from '../../config/http.js';
 import type { SyslogTlsConfig } from '../../config/syslog.js';
-import { sinkFailed } from '../syslog/collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
 import { aborted, type ConnectOptions, connectSocket, timedOut, timeLeft } from '../syslog/tcp.js';
 import { startTls } from '../syslog/tls.js';
 

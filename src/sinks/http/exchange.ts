@@ -5,7 +5,7 @@ import type { HttpSinkConfig } from '../../config/http.js';
 import { parseHttpUrl } from '../../config/http.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { VERSION } from '../../version.js';
-import { sinkFailed } from '../syslog/collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
 import { aborted } from '../syslog/tcp.js';
 import { type AuthScheme, credentialHeaders } from './credentials.js';
 import { DialingAgent, receiverName } from './dialer.js';

@@ -3,7 +3,7 @@ import type { HttpSinkConfig } from '../../config/http.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { messageAt } from '../messages.js';
 import type { MessageBatch, OnProgress } from '../sink.js';
-import { sinkFailed } from '../syslog/collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
 import { BrokenExchange, type HttpExchange } from './exchange.js';
 import type { AnswerVerdict, HttpProtocol } from './protocol.js';
 import { type ReceiverState, type RefusedEvent, refusalError } from './receiver-state.js';

@@ -1,4 +1,5 @@
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
+import { sinkFailed } from '../sink-failed.js';
 
 /** What a connection error means, and what to do about it. */
 interface Meaning {
@@ -107,9 +108,4 @@ export function collectorError(target: string, error: unknown): AuditdError {
   const code = codeOf(cause);
   const word = code === null || what.includes(code) ? '' : ` (${code})`;
   return sinkFailed(`${target}: ${what}${word}`, next, error);
-}
-
-/** @param next the next step; null if the sink retries and no action is needed */
-export function sinkFailed(what: string, next: string | null, cause?: unknown): AuditdError {
-  return new AuditdError('SINK_FAILED', what, cause === undefined ? { next } : { next, cause });
 }

@@ -13,7 +13,7 @@ import type {
   ResumePosition,
   SinkFigures,
 } from '../sink.js';
-import { sinkFailed } from './collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
 import type { CollectorSession } from './collector-session.js';
 import type { Connected, FailoverTargets } from './failover.js';
 import { ReplayWindow, type WindowLimits } from './replay-window.js';

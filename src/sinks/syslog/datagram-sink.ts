@@ -12,7 +12,8 @@ import type {
   MessageSink,
   SinkFigures,
 } from '../sink.js';
-import { collectorError, sinkFailed } from './collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
+import { collectorError } from './collector-error.js';
 import type { FailoverTargets } from './failover.js';
 import { aborted } from './tcp.js';
 import type { Datagrams } from './udp.js';

@@ -1,6 +1,7 @@
 import type { SyslogTarget } from '../../config/syslog.js';
 import type { AuditdError } from '../../errors.js';
-import { collectorError, sinkFailed } from './collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
+import { collectorError } from './collector-error.js';
 import type { ConnectOptions } from './tcp.js';
 
 /** A connection and the target it was made to. */

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { AuditdError } from '../../errors.js';
-import { collectorError, sinkFailed } from './collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
+import { collectorError } from './collector-error.js';
 import type { Ending } from './replay-window.js';
 import {
   type ByteProgress,

@@ -2,7 +2,7 @@ import type { AuditdError } from '../../errors.js';
 import { VERSION } from '../../version.js';
 import { messageAt } from '../messages.js';
 import type { MessageBatch, OnProgress } from '../sink.js';
-import { sinkFailed } from './collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
 import { type CollectorSession, SEND_LIMIT_MS, type Sent, type TlsState } from './collector-session.js';
 import { FrameBuffer } from './frame-buffer.js';
 import type { MonitoredSocket } from './monitored-socket.js';

@@ -1,6 +1,7 @@
 import net from 'node:net';
 import type { AuditdError } from '../../errors.js';
-import { collectorError, sinkFailed } from './collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
+import { collectorError } from './collector-error.js';
 import type { Ends } from './send-queue.js';
 
 /** libuv probes each second after this, 10 times: an idle connection whose other end is gone is noticed within 20 s. */

@@ -4,7 +4,8 @@ import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import type { SyslogTlsConfig } from '../../config/syslog.js';
 import { type AuditdError, codeOf, messageOf } from '../../errors.js';
-import { collectorError, sinkFailed } from './collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
+import { collectorError } from './collector-error.js';
 import { aborted, type ConnectOptions, timedOut, timeLeft } from './tcp.js';
 
 /** Where Debian and Red Hat keep the authorities that this host trusts. Node brings a list of its own, which does not have a company's. */

@@ -1,6 +1,7 @@
 import { type AuditdError, messageOf } from '../../errors.js';
 import { loadUnixDatagrams, type UnixDatagramSocket } from '../../load-unix-datagrams.js';
-import { collectorError, sinkFailed } from './collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
+import { collectorError } from './collector-error.js';
 import type { Datagrams } from './udp.js';
 
 /** The package gives the words of strerror(3) and no code. */

@@ -8,7 +8,7 @@ import { notificationOf } from '../../formats/notification.js';
 import { secretIn } from '../http/credentials.js';
 import { type HttpAnswer, HttpExchange } from '../http/exchange.js';
 import type { Batch, Delivered, EventSink, Finding, SinkDeps, SinkFigures } from '../sink.js';
-import { sinkFailed } from '../syslog/collector-error.js';
+import { sinkFailed } from '../sink-failed.js';
 import { Pacing } from './pacing.js';
 import { webhookMessage } from './presets.js';
 
