@@ -1,19 +1,15 @@
-import type { X509Certificate } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SyslogSinkConfig, SyslogTarget } from '../../config/syslog.js';
-import { messageOf } from '../../errors.js';
 import type { Finding } from '../sink.js';
+import { clientFindings, shownFinding, validityFinding } from './certificate-findings.js';
 import { collectorError } from './collector-error.js';
 import { openSession, usesTls } from './open-session.js';
 import { type ConnectOptions, connectSocket } from './tcp.js';
-import { checksChain, clientCertificate, startTls } from './tls.js';
+import { checksChain, startTls } from './tls.js';
 import { resolveHost } from './udp.js';
 import { openDatagramSocket } from './unix.js';
 
-const DAY_MS = 86_400_000;
-/** So many days before a certificate expires it is a warning. */
-const EXPIRY_DAYS = 30;
 /** TLS 1.3 refuses a client certificate only after the handshake: so long its word is waited for. */
 const AFTER_HANDSHAKE_MS = 500;
 
@@ -29,7 +25,7 @@ export async function checkTargets(
   now: number,
 ): Promise<Finding[]> {
   const each = await Promise.all(targets.map((target) => checkTarget(config, target, now)));
-  return [...clientFindings(config, now), ...each.flat()];
+  return [...clientFindings(config.tls, now), ...each.flat()];
 }
 
 async function checkTarget(config: CheckConfig, target: SyslogTarget, now: number): Promise<Finding[]> {
@@ -88,55 +84,9 @@ async function checkTls(
   socket.on('error', () => undefined);
   socket.destroy();
   if (refused !== null) return [refusalFinding(target.text, refused), shownFinding(target.text, certificate)];
-  return [validity(`${target.text}: the certificate of the collector`, certificate, now, checksChain(tls))];
-}
-
-/** What to compare with, and the line to configure if this is the right one. */
-function shownFinding(target: string, certificate: X509Certificate): Finding {
-  const { subject, issuer, validFrom, validTo, fingerprint256 } = certificate;
-  const flat = (name: string) => name.replaceAll('\n', ', ');
-  return {
-    level: 'warning',
-    what: `${target}: it showed the certificate of ${flat(subject)}, signed by ${flat(issuer)}, valid from ${validFrom} to ${validTo}`,
-    next: `If that is the collector, accept exactly this certificate: tls: { fingerprint: "SHA256:${fingerprint256}" }`,
-  };
-}
-
-function validity(what: string, certificate: X509Certificate, now: number, datesCount: boolean): Finding {
-  const expires = Date.parse(certificate.validTo);
-  const days = Math.floor((expires - now) / DAY_MS);
-  const date = new Date(expires).toISOString().slice(0, 10);
-  if (days >= EXPIRY_DAYS) return { level: 'ok', what: `${what} is valid until ${date}` };
-  if (expires < now) {
-    return {
-      level: datesCount ? 'error' : 'warning',
-      what: `${what} expired on ${date}`,
-      next: 'Renew it',
-    };
-  }
-  return {
-    level: 'warning',
-    what: `${what} expires in ${days} ${days === 1 ? 'day' : 'days'}, on ${date}`,
-    next: 'Renew it before then',
-  };
-}
-
-function clientFindings(config: CheckConfig, now: number): Finding[] {
-  if (config.tls === undefined) return [];
-  try {
-    const certificate = clientCertificate(config.tls);
-    return certificate === null
-      ? []
-      : [validity('the client certificate (tls.cert)', certificate, now, true)];
-  } catch (error) {
-    return [
-      {
-        level: 'error',
-        what: `tls.cert: ${messageOf(error)}`,
-        next: 'Correct the path, or let the user read the file',
-      },
-    ];
-  }
+  return [
+    validityFinding(`${target.text}: the certificate of the collector`, certificate, now, checksChain(tls)),
+  ];
 }
 
 async function checkUdp(
