@@ -6,7 +6,7 @@ import { parseHttpProxy } from '../../config/http.js';
 import type { SyslogTlsConfig } from '../../config/syslog.js';
 import { sinkFailed } from '../sink-failed.js';
 import { aborted, type ConnectOptions, connectSocket, timedOut, timeLeft } from '../syslog/tcp.js';
-import { startTls } from '../syslog/tls.js';
+import { startTls, type TlsSession } from '../syslog/tls.js';
 
 /** What of the configuration a connection depends on. */
 export interface DialerConfig {
@@ -41,6 +41,23 @@ function hostOf(url: URL): string {
  * @throws AuditdError with what the receiver did and the next step
  */
 async function dial(config: DialerConfig, signal: AbortSignal): Promise<Socket | TLSSocket> {
+  if (config.url.protocol === 'http:') return (await dialRaw(config, signal)).raw;
+  const { socket, refused } = await dialTls(config, signal);
+  if (refused === null) return socket;
+  socket.on('error', () => undefined);
+  socket.destroy();
+  throw refused;
+}
+
+/** Opens a connection with TLS. The caller looks at `refused`, and closes the socket. @throws AuditdError as `dial` */
+export async function dialTls(config: DialerConfig, signal: AbortSignal): Promise<TlsSession> {
+  const { raw, target, options, isProxied } = await dialRaw(config, signal);
+  const { url, tls = { min_version: '1.2' } } = config;
+  if (isProxied) await openTunnel(raw, receiverName(url), target, options);
+  return startTls(raw, tls, hostOf(url), target, options);
+}
+
+async function dialRaw(config: DialerConfig, signal: AbortSignal) {
   const { url, proxy } = config;
   const name = receiverName(url);
   const options: ConnectOptions = {
@@ -54,19 +71,7 @@ async function dial(config: DialerConfig, signal: AbortSignal): Promise<Socket |
   const to = via ?? url;
   const target = via === null ? name : `${name} (through the proxy ${receiverName(via)})`;
   const raw = await connectSocket({ host: hostOf(to), port: portOf(to) }, receiverName(to), options);
-  if (url.protocol === 'http:') return raw;
-  if (via !== null) await openTunnel(raw, name, target, options);
-  const { socket, refused } = await startTls(
-    raw,
-    config.tls ?? { min_version: '1.2' },
-    hostOf(url),
-    target,
-    options,
-  );
-  if (refused === null) return socket;
-  socket.on('error', () => undefined);
-  socket.destroy();
-  throw refused;
+  return { raw, target, options, isProxied: via !== null };
 }
 
 /** Asks a proxy for a tunnel (RFC 9110 section 9.3.6). */

@@ -8,7 +8,7 @@ import { VERSION } from '../../version.js';
 import { sinkFailed } from '../sink-failed.js';
 import { aborted } from '../syslog/tcp.js';
 import { type AuthScheme, credentialHeaders } from './credentials.js';
-import { DialingAgent, receiverName } from './dialer.js';
+import { type DialerConfig, DialingAgent, receiverName } from './dialer.js';
 
 /** Of a timeout, at most so long for the connection. */
 const CONNECT_MS = 10_000;
@@ -117,9 +117,14 @@ export class HttpExchange {
     return answer;
   }
 
-  private createAgent(): DialingAgent {
+  /** What a connection depends on. */
+  get dialer(): DialerConfig {
     const { tls, proxy, timeout } = this.config;
-    return new DialingAgent({ url: this.url, tls, proxy, connectTimeoutMs: Math.min(timeout, CONNECT_MS) });
+    return { url: this.url, tls, proxy, connectTimeoutMs: Math.min(timeout, CONNECT_MS) };
+  }
+
+  private createAgent(): DialingAgent {
+    return new DialingAgent(this.dialer);
   }
 
   private attempt(

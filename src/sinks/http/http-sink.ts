@@ -57,7 +57,7 @@ class HttpSink implements MessageSink {
   constructor(
     private readonly config: HttpSinkConfig,
     private readonly protocol: HttpProtocol,
-    deps: SinkDeps,
+    private readonly deps: SinkDeps,
   ) {
     this.encoder = protocol.encoder;
     this.exchange = new HttpExchange(config, protocol.scheme);
@@ -97,7 +97,8 @@ class HttpSink implements MessageSink {
   }
 
   check(): Promise<Finding[]> {
-    return checkReceiver(this.config, this.protocol, new HttpExchange(this.config, this.protocol.scheme));
+    const exchange = new HttpExchange(this.config, this.protocol.scheme);
+    return checkReceiver(this.config, this.protocol, exchange, this.deps.clock());
   }
 
   figures(): SinkFigures {

@@ -85,6 +85,39 @@ describe('a connection over TLS', () => {
     expect(receiver.requests).toEqual([]);
   });
 
+  it.each<[string, number, RegExp]>([
+    [
+      'long',
+      100,
+      /^ok: .* it takes OTLP requests,ok: .* the certificate of the receiver is valid until \d{4}-\d\d-\d\d$/,
+    ],
+    [
+      '29 days',
+      29,
+      /^ok: .*,warning: .* the certificate of the receiver expires in \d+ days, on .* → Renew it before then$/,
+    ],
+    ['no more', 0, /^error: .* its certificate has expired .*,warning: .* it showed the certificate of CN=/],
+  ])('check says how long the certificate of the receiver is valid: %s', async (_, days, expected) => {
+    const { cert, key } = authority.issue(`expires-${days}`, 'DNS:localhost', days);
+    const receiver = await receiverOf({
+      protocol: 'otlp',
+      tls: { cert: readFileSync(cert), key: readFileSync(key) },
+    });
+    expect(told(await otlp(receiver, { ca: authority.cert }).check()).join()).toMatch(expected);
+    expect(receiver.stored.size).toBe(0);
+  });
+
+  it('check says how long our own certificate is valid, and that it can not be read', async () => {
+    const receiver = await receiverWithTls();
+    const own = authority.issue('client', 'DNS:client', 10);
+    const sink = otlp(receiver, { ca: authority.cert, cert: own.cert, key: own.key });
+    expect(told(await sink.check()).join()).toMatch(
+      /the client certificate \(tls\.cert\) expires in \d+ days/,
+    );
+    const absent = otlp(receiver, { ca: authority.cert, cert: '/absent', key: own.key });
+    expect(told(await absent.check()).join()).toMatch(/^error: .*tls\.cert: ENOENT/);
+  });
+
   it('reports a receiver that does not speak TLS', async () => {
     const receiver = await receiverOf({ protocol: 'otlp' });
     await expect(deliver(otlp(receiver, undefined))).rejects.toThrow(/does not speak TLS/);
