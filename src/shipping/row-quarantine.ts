@@ -57,7 +57,8 @@ function formatsIn(sink: SinkConfig): FormatInUse[] {
     case 'syslog':
       return [sink.format];
     case 'http':
-      return ['ecs'];
+      if (sink.protocol !== 'otlp') return ['ecs'];
+      return [sink.encoding === 'json' ? 'otlp-json' : 'otlp-protobuf'];
     case 'webhook':
       return ['text'];
     case 'jetstream':
