@@ -4,6 +4,7 @@ import { printable } from './escape-unprintable.js';
 import { product } from './observer.js';
 import { formatPlainText } from './plain-text.js';
 import { rfc5424Timestamp } from './rfc5424.js';
+import { targetUser } from './target-user.js';
 import { cutUtf8 } from './utf8.js';
 
 export interface LeefOptions {
@@ -56,6 +57,14 @@ function time(event: AuditEvent): string {
   return `devTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ^devTime=${written.slice(0, -1)}+0000^`;
 }
 
+/** The account that the event is about, if it is one of the category `user`. */
+function target(event: AuditEvent): string {
+  const about = targetUser(event);
+  if (about === null) return '';
+  const { id = null, name = null, email = null } = about.target;
+  return pair('targetUserId', id) + pair('targetUserName', name ?? email) + pair('targetUserEmail', email);
+}
+
 /**
  * An event in IBM's Log Event Extended Format 2.0, delimited by `^`. `sev` is 1 to 10. Without a readable time there
  * is no `devTime`, and QRadar uses the time of arrival.
@@ -77,6 +86,7 @@ export function formatLeef(event: AuditEvent, options: LeefOptions = {}): string
     pair('usrName', event.user.name ?? event.user.email) +
     pair('userId', event.user.id) +
     pair('userEmail', event.user.email) +
+    target(event) +
     pair('resourceType', event.resource.type) +
     pair('resourceId', event.resource.id) +
     pair('details', event.details) +

@@ -5,6 +5,7 @@
 import type { EventType, Severity } from '../audit/catalog.js';
 import type { AuditEvent } from '../audit/event.js';
 import { printable, printableJson } from './escape-unprintable.js';
+import { targetUser } from './target-user.js';
 
 /** SeverityNumber of the log data model: FATAL would be a program that ends. */
 export const SEVERITY_NUMBERS: Readonly<Record<Severity, number>> = {
@@ -73,6 +74,11 @@ export function writeAttributes(event: AuditEvent, isTruncated: boolean, to: Att
   optional('user.id', user.id);
   optional('user.name', user.name);
   optional('user.email', user.email);
+  const about = targetUser(event);
+  if (about !== null) {
+    for (const [name, text] of Object.entries(about.target)) optional(`user.target.${name}`, text);
+    for (const [name, text] of Object.entries(about.changes)) optional(`user.changes.${name}`, text);
+  }
   to.text('postern.source', event.source);
   to.number('postern.timeline', event.timeline);
   to.text('postern.action', attributeText(event.rawAction));

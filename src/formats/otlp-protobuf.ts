@@ -253,7 +253,9 @@ const REST = 8_192;
 
 function encodeRecord(event: AuditEvent, isTruncated: boolean): Buffer {
   const { user, resource, details, rawAction, rawAddress, rawTime, server, type, incomplete } = event;
-  const texts = [user.id, user.name, user.name, user.email, resource.type, resource.id, details];
+  // The account that an event is about is in the details, or is the resource.
+  const twice = [user.name, resource.id, details];
+  const texts = [user.id, user.email, resource.type, ...twice, ...twice];
   const others = [rawAction, rawAddress, rawTime, server, type.title, type.action, type.action, incomplete];
   const size = [...texts, ...others].reduce((sum, text) => sum + (text?.length ?? 0), 0);
   const into = Buffer.allocUnsafe(size * 3 + REST);

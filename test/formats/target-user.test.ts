@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { createClassifier } from '../../src/audit/catalog.js';
 import { formatEcs } from '../../src/formats/ecs.js';
+import { formatLeef } from '../../src/formats/leef.js';
+import { createOtlpJson } from '../../src/formats/otlp-json.js';
+import { createOtlpProtobuf } from '../../src/formats/otlp-protobuf.js';
 import { readRow } from '../support/read-events.js';
+import { plainEvent } from './events.js';
+import { parseLeef } from './leef-parser.js';
 
 function line(action: string, details: unknown, more: object = {}): Record<string, Record<string, unknown>> {
   const text = details === null ? null : JSON.stringify(details);
@@ -20,7 +25,62 @@ function line(action: string, details: unknown, more: object = {}): Record<strin
 
 const ANNA = { id: '1', name: 'anna' };
 
+/** A user was renamed, as a row. */
+const renamed = () =>
+  readRow({
+    created_at: '2026-11-22 20:21:00',
+    user_id: 1,
+    user_name: 'anna',
+    action: 'user.update',
+    resource_type: 'user',
+    resource_id: 4,
+    details: JSON.stringify({
+      before: { name: 'ben', email: 'b@example.org' },
+      after: { name: 'b^n\nno', email: 'b@example.org' },
+    }),
+  });
+
 describe('the account that an event is about', () => {
+  it('is named in LEEF by attributes of its own', () => {
+    const { attributes } = parseLeef(formatLeef(renamed()));
+    expect(attributes).toMatchObject({
+      usrName: 'anna',
+      targetUserId: '4',
+      targetUserName: 'ben',
+      targetUserEmail: 'b@example.org',
+    });
+    expect(Object.keys(parseLeef(formatLeef(plainEvent)).attributes).join()).not.toContain('target');
+  });
+
+  it('is named in OTLP by the names of ECS, in both encodings', () => {
+    const [, json = ''] = createOtlpJson(100_000).format(renamed()).split('\n');
+    const { attributes } = JSON.parse(json) as {
+      attributes: Array<{ key: string; value: { stringValue?: string } }>;
+    };
+    const users = attributes.filter(({ key }) => key.startsWith('user.'));
+    expect(Object.fromEntries(users.map(({ key, value }) => [key, value.stringValue]))).toEqual({
+      'user.id': '1',
+      'user.name': 'anna',
+      'user.target.id': '4',
+      'user.target.name': 'ben',
+      'user.target.email': 'b@example.org',
+      'user.changes.name': 'b^n\u240ano',
+    });
+    // The names and values of protobuf are those of JSON: test/sinks/http/otlp-witness.test.ts.
+    expect(createOtlpProtobuf(100_000).format(renamed())).toContain('user.target.email');
+  });
+
+  it('has room in OTLP, however long its names are', () => {
+    const name = '€'.repeat(20_000);
+    const row = {
+      action: 'user.create',
+      resource_type: 'user',
+      details: JSON.stringify({ name, email: name }),
+    };
+    const made = createOtlpProtobuf(1_000_000).format(readRow({ ...row, resource_id: 'x'.repeat(5_000) }));
+    expect(Buffer.from(made, 'latin1').toString('utf8').split(name)).toHaveLength(5);
+  });
+
   it.each<[string, string, unknown, object, string[]]>([
     [
       'created, described by its members',

@@ -108,7 +108,14 @@ describe.skipIf(!hasProtoc)('an OTLP request', () => {
   it('is the same in JSON, as Python reads it, for every event of the catalog', () => {
     const events = catalog.map((type, n) =>
       readRow(
-        { action: type.action, created_at: TIME, ip_address: '2001:db8::7', user_name: 'ann' },
+        {
+          action: type.action,
+          created_at: TIME,
+          ip_address: '2001:db8::7',
+          user_name: 'ann',
+          resource_id: 4,
+          details: '{"before":{"name":"ben"},"after":{"name":"Zoë"}}',
+        },
         { sequence: n + 1, classify: () => type, revisionOf: n % 7 === 0 ? n + 1 : null },
       ),
     );
