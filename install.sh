@@ -27,6 +27,8 @@ configuration.
   --fail2ban          set up bans again, after --no-fail2ban or --remove-jail
   --banaction NAME    set fail2ban's ban action, such as nftables-multiport; stored in the configuration
   --reconfigure       only choose the daemon's user again, and write units and jail for the current configuration
+  --instance NAME     set up the daemon of another database, postern-auditd@NAME, for the installed program; --database names
+                      the database. With --uninstall or --purge: remove only this one
   --dry-run           print the changes without making them
   --uninstall         remove the program, its units and the jail; keep data, logs and configuration, and keep fail2ban
                       running
@@ -56,6 +58,8 @@ cd /
 . "$HERE/install/fail2ban.sh"
 # shellcheck source=install/purge.sh
 . "$HERE/install/purge.sh"
+# shellcheck source=install/instance.sh
+. "$HERE/install/instance.sh"
 # shellcheck source=install/uninstall.sh
 . "$HERE/install/uninstall.sh"
 # shellcheck source=install/finish.sh
@@ -76,12 +80,16 @@ KIND=$(kind_of "$HERE")
 
 while [ $# -gt 0 ]; do
   case $1 in
-    --database | --trust-owner | --admin-net | --banaction)
+    --database | --trust-owner | --admin-net | --banaction | --instance)
       if [ $# -lt 2 ] || [ -z "$2" ]; then die "$1 requires a value." './install.sh --help'; fi
       case $1 in
         --database) GIVEN_DATABASE=$2 ;;
         --trust-owner) TRUSTED_OWNER=$2 ;;
         --banaction) GIVEN_BANACTION=$2 ;;
+        --instance)
+          if ! is_instance_name "$2"; then die "--instance $2: a name has up to 12 lower-case letters, digits and dashes, and begins with a letter." './install.sh --help'; fi
+          use_instance "$2"
+          ;;
         *)
           if ! is_network "$2"; then die "--admin-net $2 is neither an address nor a network such as 192.0.2.0/24." './install.sh --help'; fi
           ADMIN_NETS+=("$2")
@@ -122,6 +130,7 @@ facts_now() {
 begin() {
   step 'checking this host' './install.sh --help'
   check_host
+  if [ "$LOCKED" = yes ]; then return 0; fi
   exec 9>/run/postern-auditd-install.lock
   flock -n 9 || die 'another install.sh is running.' 'wait until it has finished, then run install.sh again.'
   recover_program
@@ -159,7 +168,10 @@ install_all() {
   stage_program
   if [ "$PROGRAM" != "$PREFIX" ]; then
     RESTART=yes
-    if [ -n "$PROGRAM" ] && [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
+    if [ -n "$PROGRAM" ]; then
+      check_instances
+      if [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
+    fi
   fi
 
   step 'installing Debian packages' 'fix the error that apt-get reports, then run install.sh again.'
@@ -175,7 +187,48 @@ install_all() {
   step 'setting up the service' 'see journalctl -u postern-auditd, then run install.sh again.'
   install_unit
   install_manual
+  set_up_service
+  if [ -n "$(instances)" ]; then
+    step 'setting up the instances' "see above, then run $ME again."
+    for_each_instance instances "${PROGRAM:-$PREFIX}/install.sh" --reconfigure ||
+      die 'an instance does not run with this version (see above).' "follow what it says, then run $ME again."
+  fi
+  if [ "$DRY_RUN" = no ]; then rm -rf --one-file-system "$OLD"; fi
+}
+
+# install_instance: the daemon of another database, for the installed program.
+install_instance() {
+  if [ ! -x "$PREFIX/bin/postern-auditd" ]; then die 'postern-auditd is not installed here.' 'run install.sh without --instance, which sets up the first database.'; fi
+  if [ "$HERE" != "$PREFIX" ] && ! cmp -s "$HERE/MANIFEST" "$PREFIX/MANIFEST"; then
+    die '--instance is for the installed program, and this is another version.' "run $PREFIX/install.sh with the same options; install.sh without --instance upgrades all daemons."
+  fi
+  KIND=installed PROGRAM=$PREFIX
+  if [ "${POSTERN_AUDITD_RENEWED:-}" = yes ]; then RESTART=yes; fi
+  look_at_places
+  read_instance
+  choose_database "$GIVEN_DATABASE" "$([ ! -e "$CONFIG" ] || echo "${FACTS[database]}")"
+  check_instance
+  decide_fail2ban
+  step 'checking Debian packages' 'see the message above.'
+  if [ "$WITH_FAIL2BAN" = yes ]; then want_fail2ban; fi
+  fetch_packages
+  step 'installing Debian packages' "fix the error that apt-get reports, then run $ME again."
+  install_packages
+  step 'setting up the service' "see journalctl -u ${UNIT%.service}, then run $ME again."
+  make_config
+  edit_config
+  if [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
+  set_up_service
+}
+
+# set_up_service: identity, jail and helpers of the daemon, and the daemon itself.
+set_up_service() {
   give_identity "$DATABASE"
+  # When the first daemon is installed again, an instance that the administrator has stopped stays so.
+  if [ "$LOCKED" = yes ] && ! daemon_is_wanted; then
+    say "  kept       $UNIT is stopped and disabled"
+    return 0
+  fi
   # An upgrade replaces the jail before it starts the new daemon: the new daemon may write events that the old jail rejects,
   # such as networks for an nftables set of addresses. The new jail accepts events of the old daemon.
   if [ "$WITH_FAIL2BAN" = yes ]; then install_log_files; fi
@@ -195,24 +248,40 @@ install_all() {
     step 'removing the jail from fail2ban' 'run install.sh --remove-jail again.'
     remove_bans
   fi
-  if [ "$DRY_RUN" = no ]; then rm -rf --one-file-system "$OLD"; fi
+}
+
+# remove_all: with --instance only that one.
+remove_all() {
+  local list=instances
+  if [ -n "$INSTANCE" ]; then
+    remove_instance
+  else
+    if [ "$ACTION" = purge ]; then list=all_instances; fi
+    for_each_instance "$list" "$HERE/install.sh" "--$ACTION" ||
+      die 'an instance could not be removed (see above).' "run $ME --$ACTION again."
+    uninstall
+  fi
+  if [ "$ACTION" = purge ]; then purge; fi
 }
 
 report() {
+  if [ "$LOCKED" = yes ]; then return; fi
   if [ "$DRY_RUN" = yes ]; then
     say 'Nothing has been changed (--dry-run).'
     return
   fi
   if [ "$TOTAL_CHANGES" -eq 0 ]; then say 'Everything is up to date: nothing has been changed.'; fi
-  case $ACTION in
-    uninstall) say 'postern-auditd is removed. /etc/postern-auditd, /var/lib/postern-auditd and /var/log/posternproxy are kept (--purge removes them).' ;;
-    purge) say 'postern-auditd is removed, with its data, logs and configuration.' ;;
+  case $ACTION:$INSTANCE in
+    uninstall:?*) say "The instance $INSTANCE is removed. ${CONFIG%/*}, $UNIT_STATE and $LOG_HOME are kept (--purge removes them)." ;;
+    purge:?*) say "The instance $INSTANCE is removed, with its data, logs and configuration." ;;
+    uninstall:) say 'postern-auditd is removed. /etc/postern-auditd, /var/lib/postern-auditd and /var/log/posternproxy are kept (--purge removes them).' ;;
+    purge:) say 'postern-auditd is removed, with its data, logs and configuration.' ;;
     *)
       postern status --config "$CONFIG" 2>/dev/null | sed -n 's/^source postern: /Postern: /p' || true
       if [ ! -e "$DATABASE" ]; then
-        say "When Postern has created its database, run $PREFIX/install.sh --reconfigure: it chooses the daemon's user by the owner and mode of the database."
+        say "When Postern has created its database, run $PREFIX/$RECONFIGURE: it chooses the daemon's user by the owner and mode of the database."
       fi
-      say "Next: $(command_name) status$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
+      say "Next: $(command_name) status${INSTANCE:+ --instance $INSTANCE}$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
       ;;
   esac
 }
@@ -225,8 +294,7 @@ catch_the_end
 
 begin
 case $ACTION in
-  install | reconfigure) install_all ;;
-  uninstall) uninstall ;;
-  purge) uninstall; purge ;;
+  install | reconfigure) if [ -n "$INSTANCE" ]; then install_instance; else install_all; fi ;;
+  *) remove_all ;;
 esac
 report

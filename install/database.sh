@@ -129,11 +129,14 @@ grant() {
 
 has_entry() { getfacl -cp -- "$1" 2>/dev/null | grep -xE "user:${OWN}:$2[[:space:]]*" >/dev/null; }
 
+KEEP_ACCESS=() # directories whose entries another daemon of this host needs
+
 # revoke_access DATABASE: removes our entries, and an access list that has no other entries.
 revoke_access() {
   local directory=${1%/*} path
   command -v getfacl >/dev/null || return 0
   while read -r path; do
+    if [[ " ${KEEP_ACCESS[*]} " == *" $path "* ]]; then continue; fi
     if [ -e "$path" ] && getfacl -cp -- "$path" 2>/dev/null | grep -q "user:$OWN:"; then
       change "remove $OWN from the access list of $path" revoke "$path"
     fi

@@ -8,9 +8,11 @@
 # The exit status of fail2ban-client is not trusted: fail2ban's status decides.
 
 FAIL2BAN=/etc/fail2ban
+JAIL_NAME=posternproxy # by default; fail2ban.jail of the configuration decides
 JAIL_FILE=jail.d/posternproxy.conf
-OUR_FILES=(filter.d/posternproxy.conf action.d/posternproxy-forward.conf action.d/posternproxy-nftables.conf
-  action.d/posternproxy-report.conf "$JAIL_FILE")
+SHARED_FILES=(filter.d/posternproxy.conf action.d/posternproxy-forward.conf action.d/posternproxy-nftables.conf
+  action.d/posternproxy-report.conf)
+OUR_FILES=("${SHARED_FILES[@]}" "$JAIL_FILE")
 # Sorts after defaults-debian.conf, which it corrects.
 SSHD_JAIL=jail.d/postern-auditd-sshd.conf
 LOGROTATE=/etc/logrotate.d/postern-auditd
@@ -102,7 +104,7 @@ want_fail2ban() {
     trouble=$(f2b_trouble)
     if [ "$(jail_without_log "$trouble")" = sshd ]; then
       want_package python3-systemd
-    elif [ -n "$trouble" ] && [[ $trouble != *posternproxy* ]]; then
+    elif [ -n "$trouble" ] && [[ $trouble != *posternproxy* && $trouble != *"${FACTS[jail]}"* ]]; then
       refuse_fail2ban "$trouble"
     fi
   fi
@@ -232,7 +234,7 @@ mend_sshd() {
     if [ -z "$F2B_TROUBLE" ]; then return 0; fi
   fi
   # The error may be in our jail of an earlier run, which is replaced.
-  if [[ $F2B_TROUBLE == *posternproxy* ]]; then return 0; fi
+  if [[ $F2B_TROUBLE == *posternproxy* || $F2B_TROUBLE == *"${FACTS[jail]}"* ]]; then return 0; fi
   refuse_fail2ban "$F2B_TROUBLE"
 }
 
@@ -387,7 +389,7 @@ install_helper() {
     if [ "$LAST" = changed ]; then fresh=yes; fi
   done
   helper_drop_in "$HELPER_SOCKET" identity "$WORK/socket-user" "$([ "$RUN_USER" = "$OWN" ] || echo needed)"
-  helper_drop_in "$HELPER_SERVICE" jail "$WORK/jail-name" "$([ "${FACTS[jail]}" = posternproxy ] || echo needed)"
+  helper_drop_in "$HELPER_SERVICE" jail "$WORK/jail-name" "$([ "${FACTS[jail]}" = "$JAIL_NAME" ] || echo needed)"
   if [ "$fresh" = yes ]; then reload_units; fi
   if [ "$ONLY_SETTINGS" = yes ]; then
     if [ "$fresh" = yes ]; then renew_socket "$HELPER_SOCKET"; fi

@@ -79,6 +79,7 @@ render_identity() {
 }
 
 # Paths in the shipped unit. places.conf holds those that the configuration changes.
+LOG_HOME=/var/log/posternproxy
 UNIT_LOGS='/var/log/posternproxy/audit /var/log/posternproxy/auth'
 UNIT_BANS=/var/log/posternproxy/bans
 UNIT_STATE=/var/lib/postern-auditd

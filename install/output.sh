@@ -6,6 +6,7 @@
 ME='install.sh'                        # the command of this run
 RECONFIGURE='install.sh --reconfigure' # the command that writes identity, drop-ins and jail again on this host
 WRITER='install.sh'                    # who wrote a file, in its first line
+INSTANCE=''                            # the name of --instance; empty for the first database
 ONLY_SETTINGS=no                       # yes: no packages, no units; nothing is enabled or disabled
 EXIT_CODE=1                            # of the next `die`
 
@@ -74,19 +75,25 @@ write_file() {
   mv -f -T "$destination.new-$$" "$destination"
 }
 
-# put_unit NAME: installs a unit; with ONLY_SETTINGS the unit is there already.
+# put_unit NAME: installs a unit; with ONLY_SETTINGS the unit is there already, and so are the templates of an instance.
 put_unit() {
   LAST=unchanged
+  if [ -n "$INSTANCE" ]; then
+    case $1 in postern-auditd-fail2ban-*) put_helper_unit "$1" ;; esac
+    return 0
+  fi
   if [ "$ONLY_SETTINGS" = no ]; then put_file "${PROGRAM:-$HERE}/systemd/$1" "/etc/systemd/system/$1" 0644; fi
 }
 
+has_systemd() { [ -d /run/systemd/system ]; }
+
 # reload_units: lets systemd read units and drop-ins again, if it runs; without it the next boot does.
-reload_units() { if [ -d /run/systemd/system ]; then change 'reload the units of systemd' systemctl daemon-reload; fi; }
+reload_units() { if has_systemd; then change 'reload the units of systemd' systemctl daemon-reload; fi; }
 
 # renew_socket SOCKET [SERVICE]: lets a running socket take changed drop-ins. A running service of it is stopped: its identity
 # changes only at a start.
 renew_socket() {
-  if [ ! -d /run/systemd/system ] || ! systemctl -q is-active "$1"; then return 0; fi
+  if ! has_systemd || ! systemctl -q is-active "$1"; then return 0; fi
   if [ $# -gt 1 ]; then systemctl stop "$2" 2>/dev/null || true; fi
   change "restart $1" systemctl restart "$1"
 }

@@ -200,9 +200,14 @@ put_back_program() {
   rm -rf --one-file-system "$PREFIX"
   mv -T "$OLD" "$PREFIX"
   put_back_config
+  local name
   install -m 0644 "$PREFIX/systemd/$UNIT" "$UNIT_FILE"
+  for name in "${TEMPLATES[@]}"; do
+    if [ -e "$PREFIX/systemd/$name" ]; then install -m 0644 "$PREFIX/systemd/$name" "/etc/systemd/system/$name"; fi
+  done
   systemctl daemon-reload
   systemctl restart "$UNIT"
+  for name in $(instances); do systemctl try-restart "postern-auditd@$name.service"; done
   say "  restored   the previous program in $PREFIX; $UNIT is $(systemctl is-active "$UNIT")"
 }
 

@@ -24,7 +24,7 @@ render_purge() {
   case $archive/ in
     "$UNIT_STATE/archive/") ;;
     /var/log/*)
-      printf 'InaccessiblePaths=\nInaccessiblePaths=-/run/postern-auditd -/etc/shadow -/etc/ssh\nTemporaryFileSystem=/var/log:ro\n'
+      printf 'InaccessiblePaths=\nInaccessiblePaths=-%s -/etc/shadow -/etc/ssh\nTemporaryFileSystem=/var/log:ro\n' "$UNIT_CONTROL"
       printf 'BindReadOnlyPaths=%s\n' "$(unit_word "-$archive")"
       ;;
     ?*) printf 'BindReadOnlyPaths=%s\n' "$(unit_word "-$archive")" ;;

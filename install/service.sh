@@ -52,7 +52,7 @@ take_facts() {
 
 # default_facts: the facts of the shipped configuration, for a host where no program can read it yet.
 default_facts() {
-  FACTS=([database]=$DEFAULT_DATABASE [state]=$UNIT_STATE [control]=$UNIT_CONTROL/control.sock [fail2ban]=yes [jail]=posternproxy
+  FACTS=([database]=$DEFAULT_DATABASE [state]=$UNIT_STATE [control]=$UNIT_CONTROL/control.sock [fail2ban]=yes [jail]=$JAIL_NAME
     [banaction]=iptables-multiport [bans]=$UNIT_BANS/bans.log [auth]=${UNIT_LOGS#* } [archive]=$UNIT_STATE/archive [notify]=yes)
   LOGS=("${UNIT_LOGS% *}" "${UNIT_LOGS#* }")
 }
@@ -68,6 +68,10 @@ make_user() {
 # make_config: installs the shipped configuration; an existing one is kept, with the new example beside it.
 make_config() {
   local shipped=${PROGRAM:-$HERE}/config/config.yml
+  if [ -n "$INSTANCE" ]; then
+    instance_config >"$WORK/instance.yml"
+    shipped=$WORK/instance.yml
+  fi
   put_file "$shipped" "$CONFIG.example" 0644
   if [ -e "$CONFIG" ]; then
     unchanged "$CONFIG (kept)"
@@ -162,6 +166,12 @@ own_logs() {
 }
 
 install_unit() {
+  local template fresh=no
+  for template in "${TEMPLATES[@]}"; do
+    put_unit "$template"
+    if [ "$LAST" = changed ]; then fresh=yes; fi
+  done
+  if [ "$fresh" = yes ]; then reload_units; fi
   put_file "${PROGRAM:-$HERE}/systemd/$UNIT" "$UNIT_FILE" 0644
   if [ "$LAST" = changed ]; then RESTART=yes; fi
   if [ "$(readlink "$LINK" 2>/dev/null)" = "$PREFIX/bin/postern-auditd" ]; then
@@ -238,6 +248,8 @@ run_unit() {
   change "start $UNIT" start_unit
 }
 
+daemon_is_wanted() { systemctl -q is-active "$UNIT" || systemctl -q is-enabled "$UNIT" 2>/dev/null; }
+
 start_unit() {
   local since
   since=$(date '+%Y-%m-%d %H:%M:%S')
@@ -245,7 +257,7 @@ start_unit() {
   systemctl restart "$UNIT" || true
   if wait_until 8 unit_runs; then return 0; fi
   journalctl --unit "$UNIT" --since "$since" --lines 15 --output cat --no-pager >&2 || true
-  die "$UNIT did not start." "see journalctl -u postern-auditd, then run $ME again."
+  die "$UNIT did not start." "see journalctl -u ${UNIT%.service}, then run $ME again."
 }
 
 # unit_runs: true if the unit is active, and a Type=exec unit still is 2 s later: it is active before it reads its configuration.

@@ -26,6 +26,8 @@ cd /
 . "$HERE/install/fail2ban.sh"
 # shellcheck source=install/purge.sh
 . "$HERE/install/purge.sh"
+# shellcheck source=install/instance.sh
+. "$HERE/install/instance.sh"
 # shellcheck source=install/uninstall.sh
 . "$HERE/install/uninstall.sh"
 # shellcheck source=install/finish.sh
@@ -47,6 +49,7 @@ while [ $# -gt 0 ]; do
     --database) GIVEN_DATABASE=$2 && shift ;;
     --trust-owner) TRUSTED_OWNER=$2 && shift ;;
     --banaction) GIVEN_BANACTION=$2 && shift ;;
+    --instance) use_instance "$2" && shift ;;
     --admin-net)
       if ! is_network "$2"; then EXIT_CODE=2 && die "--admin-net $2 is neither an address nor a network such as 192.0.2.0/24." "$ME --help"; fi
       ADMIN_NETS+=("$2")
@@ -64,13 +67,12 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-command_line() { printf '%s' "$ME"; if [ ${#ARGUMENTS[@]} -gt 0 ]; then printf ' %q' "${ARGUMENTS[@]}"; fi; }
-
-has_systemd() { [ -d /run/systemd/system ]; }
+command_line() { printf 'postern-auditd setup'; if [ ${#ARGUMENTS[@]} -gt 0 ]; then printf ' %q' "${ARGUMENTS[@]}"; fi; }
 
 begin() {
   step 'checking this host' "$ME --help"
   if [ "$(id -u)" -ne 0 ]; then die "$ME needs root." "$(as_root "$(command_line)")"; fi
+  if [ "$LOCKED" = yes ]; then return 0; fi
   exec 9>/run/postern-auditd-install.lock
   # A package's trigger may run while an administrator sets up.
   flock -w 60 9 || die 'another install.sh or setup is running.' "wait until it has finished, then run $ME again."
@@ -79,18 +81,23 @@ begin() {
 # settings: configuration, user, drop-ins and access lists: everything but the jail.
 settings() {
   local configured=''
-  if [ -e "$CONFIG" ]; then
+  if [ -n "$INSTANCE" ]; then
+    shipped_unit "${TEMPLATES[0]}" >/dev/null || [ -e "/etc/systemd/system/${TEMPLATES[0]}" ] || die "the unit ${TEMPLATES[0]} is missing." 'install postern-auditd again.'
+    read_instance
+  elif [ -e "$CONFIG" ]; then
     read_facts "$CONFIG"
-    configured=${FACTS[database]}
   else
     read_facts "$PROGRAM/config/config.yml"
   fi
+  if [ -e "$CONFIG" ]; then configured=${FACTS[database]}; fi
   choose_database "$GIVEN_DATABASE" "$configured"
+  if [ -n "$INSTANCE" ]; then check_instance; fi
   decide_fail2ban
   if [ "$WITH_FAIL2BAN" = yes ]; then choose_banaction; fi
   if [ -e "$DATABASE" ]; then say "Postern's database is $DATABASE"; else say "Postern's database does not exist yet: $DATABASE"; fi
 
   step 'writing configuration and identity' "run $ME again."
+  drop_templates
   make_user
   make_config
   edit_config
@@ -102,6 +109,17 @@ settings() {
     install_helper
   fi
   install_purge "$DATABASE"
+}
+
+# drop_templates: removes the templates of an install.sh before this package: systemd prefers those in /etc.
+drop_templates() {
+  local name
+  for name in "${TEMPLATES[@]}"; do
+    if [ -e "/usr/lib/systemd/system/$name" ] && grep -qs /opt/postern-auditd "/etc/systemd/system/$name"; then
+      remove_path "/etc/systemd/system/$name"
+      RESTART=yes
+    fi
+  done
 }
 
 # choose_banaction: a new configuration on a host with nftables and without iptables bans with nftables. A package that is unpacked
@@ -117,12 +135,19 @@ choose_banaction() {
 # renew_daemon: a running daemon takes the new settings; one that is stopped stays stopped.
 renew_daemon() {
   if ! has_systemd || ! systemctl -q is-active "$UNIT"; then return 0; fi
-  if [ "$RESTART" = yes ]; then
+  if [ "$RESTART" = yes ] || program_was_replaced; then
     change "restart $UNIT" start_unit
   else
     # The daemon has to use the configuration that the jail is written from.
     change 'reload the configuration of the daemon' systemctl reload "$UNIT"
   fi
+}
+
+# program_was_replaced: true if the daemon runs a Node.js that a package has replaced, together with the program.
+program_was_replaced() {
+  local pid
+  pid=$(systemctl show -P MainPID "$UNIT")
+  [[ $(readlink "/proc/$pid/exe" 2>/dev/null) == *' (deleted)' ]]
 }
 
 # daemon_runs: true if the unit is active, or soon is.
@@ -145,6 +170,8 @@ jail() {
     return 0
   fi
   step 'looking at fail2ban' "run $ME again."
+  # A new instance, whose daemon was never started, gets its jail at once.
+  if [ -n "$INSTANCE" ] && [ "$DRY_RUN" = no ] && has_systemd && ! pair_is_there "${FACTS[auth]}"; then systemctl start "$LOGS_SERVICE" || true; fi
   if ! has_systemd; then
     missing="systemd is not running here, so the jail is left out: run $ME once it is."
   elif ! command -v fail2ban-client >/dev/null; then
@@ -167,24 +194,36 @@ jail() {
 # remove: jail, bans, access lists and drop-ins, as before a package is removed.
 remove() {
   step 'removing the jail from fail2ban' "run $ME --remove again."
-  if [ ! -e "$CONFIG" ] || ! postern facts --config "$CONFIG" >/dev/null 2>&1; then default_facts; else read_facts "$CONFIG"; fi
-  if [ "$PURGE" = yes ] && has_systemd && systemctl -q is-active "$UNIT"; then
+  facts_to_remove
+  if [ -z "$INSTANCE" ] && [ "$PURGE" = yes ] && has_systemd && systemctl -q is-active "$UNIT"; then
     die "$UNIT is running and would write its data again." "run systemctl stop $UNIT, then $(command_line)."
   fi
-  remove_bans
-  revoke_access "${FACTS[database]}"
-  remove_purge
-  remove_drop_ins
-  remove_path "$CONFIG.example"
-  if [ "$TOTAL_CHANGES" -gt 0 ]; then reload_units; fi
+  if [ -n "$INSTANCE" ]; then
+    remove_instance
+  else
+    remove_instances
+    remove_bans
+    revoke_access "${FACTS[database]}"
+    remove_purge
+    remove_drop_ins
+    remove_path "$CONFIG.example"
+    if [ "$TOTAL_CHANGES" -gt 0 ]; then reload_units; fi
+  fi
   if [ "$PURGE" = no ]; then return 0; fi
   step 'removing data, logs and configuration' "run $ME --remove --purge again."
   local path
   remove_state "${FACTS[state]}" "${FACTS[archive]:-}"
   for path in "${LOGS[@]}" "${FACTS[bans]%/*}"; do remove_path "$path"; done
-  if [ -d /var/log/posternproxy ] && [ "$DRY_RUN" = no ]; then rmdir /var/log/posternproxy 2>/dev/null || true; fi
+  if [ -d "$LOG_HOME" ] && [ "$DRY_RUN" = no ]; then rmdir "$LOG_HOME" 2>/dev/null || true; fi
   # Last, because it names the others.
   remove_path "${CONFIG%/*}"
+}
+
+# remove_instances: without --instance those of all other databases too, as nothing of the program is left to remove them later.
+remove_instances() {
+  local list=instances options=(--remove)
+  if [ "$PURGE" = yes ]; then list=all_instances options+=(--purge); fi
+  for_each_instance "$list" "$HERE/install/setup.sh" "${options[@]}" || die 'an instance could not be removed (see above).' "run $ME --remove again."
 }
 
 # remove_state STATE ARCHIVE: the state directory, but never an archive: it may hold the only copy of rows that were deleted.
@@ -201,7 +240,14 @@ remove_state() {
   done
 }
 
+# renew_instances: after an upgrade by a package, which knows only of the first daemon.
+renew_instances() {
+  if [ -n "$INSTANCE" ]; then return 0; fi
+  for_each_instance instances "$HERE/install/setup.sh" || die 'an instance is not set up (see above).' "follow what it says, then run $ME again."
+}
+
 report() {
+  if [ "$LOCKED" = yes ]; then return; fi
   if [ "$DRY_RUN" = yes ]; then
     say 'Nothing has been changed (--dry-run).'
     return
@@ -213,7 +259,7 @@ report() {
     *)
       if [ ! -e "$DATABASE" ]; then say "When Postern has created its database, run $RECONFIGURE: it chooses the daemon's user by the owner and mode of the database."; fi
       if has_systemd && [ "$ACTION" = setup ] && ! systemctl -q is-active "$UNIT"; then say "$UNIT is not running: systemctl enable --now $UNIT starts it."; fi
-      say "Next: $(command_name) status$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
+      say "Next: $(command_name) status${INSTANCE:+ --instance $INSTANCE}$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
       ;;
   esac
 }
@@ -222,7 +268,7 @@ catch_the_end
 begin
 case $ACTION in
   prepare) settings ;;
-  setup) settings; renew_daemon; jail ;;
+  setup) settings; renew_daemon; jail; renew_instances ;;
   remove) remove ;;
 esac
 report

@@ -1,27 +1,31 @@
 # shellcheck shell=bash
 # --uninstall and --purge.
 
+# facts_to_remove: the facts of the configuration, or the defaults if the program can't read it any more.
+facts_to_remove() {
+  default_facts
+  if [ ! -e "$CONFIG" ] || [ ! -x "$PREFIX/bin/postern-auditd" ]; then return 0; fi
+  PROGRAM=$PREFIX
+  if postern facts --config "$CONFIG" >/dev/null 2>&1; then read_facts "$CONFIG"; fi
+}
+
 # uninstall: removes everything except data, logs and configuration. fail2ban keeps running.
 uninstall() {
   step 'removing the jail from fail2ban' "run $ME --uninstall again."
-  if [ -e "$CONFIG" ] && [ -x "$PREFIX/bin/postern-auditd" ]; then
-    PROGRAM=$PREFIX
-    if ! postern facts --config "$CONFIG" >/dev/null 2>&1; then default_facts; else read_facts "$CONFIG"; fi
-  else
-    default_facts
-  fi
+  facts_to_remove
   remove_jail
   step 'removing the service' "run $ME --uninstall again."
   if systemctl -q is-active "$UNIT" || systemctl -q is-enabled "$UNIT" 2>/dev/null; then
     change "stop and disable $UNIT" systemctl -q disable --now "$UNIT"
   fi
   revoke_access "${FACTS[database]}"
-  local units=$TOTAL_CHANGES
+  local template units=$TOTAL_CHANGES
   remove_helper
   remove_log_files
   remove_path "$LOGROTATE"
   remove_purge
   remove_drop_ins
+  for template in "${TEMPLATES[@]}"; do remove_path "/etc/systemd/system/$template"; done
   remove_path "$UNIT_FILE"
   if [ "$TOTAL_CHANGES" -gt "$units" ]; then
     systemctl daemon-reload
@@ -63,7 +67,10 @@ remove_jail() {
   if command -v fail2ban-client >/dev/null && f2b_runs && f2b_jails | grep -x "${FACTS[jail]}" >/dev/null; then
     change "stop fail2ban's jail ${FACTS[jail]}, and lift its bans" stop_jail
   fi
-  for file in "${OUR_FILES[@]}"; do remove_path "$FAIL2BAN/$file"; done
+  remove_path "$FAIL2BAN/$JAIL_FILE"
+  # Jails of other databases on this host use the same filter and actions.
+  if grep -lsx 'filter = posternproxy' "$FAIL2BAN"/jail.d/*.conf | grep -vxF "$FAIL2BAN/$JAIL_FILE" >/dev/null; then return 0; fi
+  for file in "${SHARED_FILES[@]}"; do remove_path "$FAIL2BAN/$file"; done
   if [ -e "$FAIL2BAN/$SSHD_JAIL" ]; then
     if [ -e /var/log/auth.log ]; then
       remove_path "$FAIL2BAN/$SSHD_JAIL"
@@ -98,6 +105,7 @@ purge() {
   remove_path "${CONFIG%/*}"
   remove_path "${FACTS[state]}"
   for path in "${LOGS[@]}" "${FACTS[bans]%/*}"; do remove_path "$path"; done
-  if [ -d /var/log/posternproxy ] && [ "$DRY_RUN" = no ]; then rmdir /var/log/posternproxy 2>/dev/null || true; fi
+  if [ -d "$LOG_HOME" ] && [ "$DRY_RUN" = no ]; then rmdir "$LOG_HOME" 2>/dev/null || true; fi
+  if [ -n "$INSTANCE" ]; then return 0; fi
   if getent passwd "$OWN" >/dev/null; then change "remove the user $OWN" userdel "$OWN"; fi
 }

@@ -1,4 +1,5 @@
 import { type Front, front } from './front.js';
+import { atInstance, instance } from './instance.js';
 
 /*
  * The next steps in messages that depend on how the program came to this host. All are in the imperative and begin in lower case;
@@ -11,8 +12,13 @@ type SetupOption = '--fail2ban' | '--remove-jail' | '--reconfigure';
 /** What writes identity, drop-ins and jail of this host; null in a container, whose engine gives it what it may see. */
 export function setupCommand(option: SetupOption = '--reconfigure', how: Front = front()): string | null {
   if (how === 'container') return null;
-  if (how !== 'debian') return `install.sh ${option}`;
-  return option === '--reconfigure' ? 'postern-auditd setup' : `postern-auditd setup ${option}`;
+  const name = instance();
+  const words = [
+    ...(how === 'debian' ? ['postern-auditd setup'] : ['install.sh']),
+    ...(how === 'debian' && option === '--reconfigure' ? [] : [option]),
+    ...(name === null ? [] : [`--instance ${name}`]),
+  ];
+  return words.join(' ');
 }
 
 /** After a change of what the setup depends on: units, directories, the jail. */
@@ -64,7 +70,7 @@ export function allowWriting(path: string, how: Front = front()): string {
       return `mount a directory there that the container's user may write: chown ${user} its place on the host`;
     }
     case 'debian':
-      return `chown or chmod ${path}, or run postern-auditd setup`;
+      return `chown or chmod ${path}, or ${setUpAgain(how)}`;
     default:
       return `chown or chmod ${path}, or run install.sh again`;
   }
@@ -99,19 +105,23 @@ export function daemonCommand(
   verb: 'start' | 'stop' | 'restart' | 'reload' | 'status',
   how: Front = front(),
 ): string {
-  if (how !== 'container') return `systemctl ${verb} postern-auditd`;
+  if (how !== 'container') return `systemctl ${verb} postern-auditd${atInstance()}`;
   if (verb === 'reload') return 'postern-auditd reload';
   return verb === 'status' ? 'docker compose ps postern-auditd' : `docker compose ${verb} postern-auditd`;
 }
 
 /** Makes the pair of log files as fail2ban needs them, while the daemon does not run too. */
 export function makeLogFiles(how: Front = front()): string {
-  return how === 'container' ? daemonCommand('restart', how) : 'systemctl start postern-auditd-logs';
+  return how === 'container'
+    ? daemonCommand('restart', how)
+    : `systemctl start postern-auditd-logs${atInstance()}`;
 }
 
 /** Prints the messages of the daemon. */
 export function daemonLog(how: Front = front()): string {
-  return how === 'container' ? 'docker compose logs postern-auditd' : 'journalctl -u postern-auditd';
+  return how === 'container'
+    ? 'docker compose logs postern-auditd'
+    : `journalctl -u postern-auditd${atInstance()}`;
 }
 
 /** With a capital letter. */

@@ -30,6 +30,7 @@ const GROUND = [
   'front',
   'grouped-digits',
   'installation',
+  'instance',
   'load-sqlite',
   'load-unix-datagrams',
   'next-steps',

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { visibleLines } from '../audit/unsafe-characters.js';
 import { AuditdError, type ErrorCode, messageOf } from '../errors.js';
+import { instanceOfConfig, useInstance } from '../instance.js';
 import { VERSION } from '../version.js';
 import { registerArchive as archive } from './archive.js';
 import { registerBackup as backup } from './backup.js';
@@ -60,6 +61,8 @@ export function createProgram(): Command {
     .description('Audit-log shipper and fail2ban integration for Postern Proxy')
     .version(VERSION, '-V, --version', 'print the version')
     .option('--debug', 'print the stack of an error')
+    .option('--instance <name>', 'the daemon of another database on this host: postern-auditd@NAME')
+    .hook('preAction', (_program, command) => chooseInstance(command))
     .helpOption('-h, --help', 'print this help')
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
@@ -84,6 +87,7 @@ function prepare(command: Command, path: string): void {
   command
     .helpOption('-h, --help', 'print this help')
     .addOption(new Option('--debug').hideHelp())
+    .addOption(new Option('--instance <name>').hideHelp())
     .exitOverride()
     .showHelpAfterError(`(see ${path} --help)`);
   if (command.commands.length > 0)
@@ -91,6 +95,14 @@ function prepare(command: Command, path: string): void {
       .helpCommand('help [command]', 'Print the help of a command')
       .configureHelp({ subcommandTerm: (sub) => sub.name() });
   for (const sub of command.commands) prepare(sub, `${path} ${sub.name()}`);
+}
+
+/** The instance of --instance, or of a --config that is an instance's. */
+function chooseInstance(command: Command): void {
+  const { instance, config } = command.optsWithGlobals<{ instance?: string; config?: unknown }>();
+  const named = typeof config === 'string' ? instanceOfConfig(config) : null;
+  if (instance !== undefined) useInstance(instance, command.name() === 'setup');
+  else if (named !== null) useInstance(named, true);
 }
 
 /** Prints what went wrong and returns the exit code. */

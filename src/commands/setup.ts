@@ -35,6 +35,9 @@ into drop-ins of the units. It installs no packages and no units, and enables no
 restarted if its user or places change; one that is stopped stays stopped. What can't be set up yet is a warning with
 the next step: no database, no fail2ban, a stopped daemon.
 
+With --instance NAME it adds the daemon of another database on this host, postern-auditd@NAME, or sets it up again;
+systemctl enable --now postern-auditd@NAME starts that one. --remove without --instance removes the settings of all.
+
 Exit codes: 0 done, or nothing to do, 1 a step failed (what was half done is restored), 2 the command line is
 invalid, 78 the configuration is invalid (nothing has been changed).
 
@@ -42,6 +45,7 @@ Examples:
   $ sudo postern-auditd setup
   $ sudo postern-auditd setup --database /srv/postern/posternproxy.db --dry-run
   $ sudo postern-auditd setup --prepare
+  $ sudo postern-auditd setup --instance b --database /srv/other/posternproxy.db
   $ sudo postern-auditd setup --remove
   $ sudo postern-auditd setup --json | jq -r '.warnings[]'`,
     )

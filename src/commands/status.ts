@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { toSafeJson } from '../audit/unsafe-characters.js';
 import type { ReportedStatus } from '../control/status.js';
-import { messageOf } from '../errors.js';
+import { AuditdError, messageOf } from '../errors.js';
+import type { OtherInstance } from './status/instances.js';
 import { contactsOf } from './support/contacts.js';
 import { numberOf } from './support/filter-options.js';
 import { escapeUnsafe, formatAge, widthOf } from './support/terminal.js';
@@ -42,6 +43,7 @@ Exit codes: 0 all is well, 1 a sink, a source or a server of the fleet needs att
 Examples:
   $ postern-auditd status
   $ postern-auditd status --watch 5
+  $ postern-auditd status --instance b
   $ postern-auditd status --json | jq '.sinks.audit.lag_events'`,
     )
     .action(async (options: Options) => {
@@ -67,22 +69,51 @@ async function look(
   control: string,
   options: Options,
 ): Promise<{ readonly text: string; readonly troubled: boolean }> {
-  const [{ controlRequest }, { renderStatus }, { troubles }] = await Promise.all([
+  const [{ controlRequest }, { otherInstances }, { renderStatus }, { troubles }] = await Promise.all([
     import('../control/client.js'),
+    import('./status/instances.js'),
     import('./status/render.js'),
     import('./status/troubles.js'),
   ]);
-  const status = (await controlRequest(control, 'GET', '/status')) as ReportedStatus;
+  const others = options.config === undefined ? otherInstances() : Promise.resolve([]);
+  const status = await reported(controlRequest(control, 'GET', '/status'), others);
+  const instances = await others;
   const troubled = troubles(status).length > 0;
   if (options.json === true)
-    return { text: `${toSafeJson(status, options.watch === undefined ? 2 : 0)}\n`, troubled };
+    return {
+      text: `${toSafeJson(instances.length === 0 ? status : { ...status, instances }, options.watch === undefined ? 2 : 0)}\n`,
+      troubled,
+    };
   const text = renderStatus(status, {
     now: Date.now(),
     times: timesFor(process.stdout, options),
     width: widthOf(process.stdout),
     verbose: options.verbose === true,
   });
-  return { text, troubled };
+  return {
+    text: instances.length === 0 ? text : `${text}\nother instances: ${named(instances)}\n`,
+    troubled,
+  };
+}
+
+/** The answer of the daemon. Where none runs, the error names the instances. */
+async function reported(
+  answer: Promise<unknown>,
+  others: Promise<readonly OtherInstance[]>,
+): Promise<ReportedStatus> {
+  try {
+    return (await answer) as ReportedStatus;
+  } catch (error) {
+    const instances = await others;
+    if (instances.length === 0 || !(error instanceof AuditdError) || error.code !== 'NOT_RUNNING')
+      throw error;
+    const next = `${error.next === null ? '' : `${error.next}. `}Other instances (--instance NAME): ${named(instances)}`;
+    throw new AuditdError(error.code, error.what, { next, cause: error });
+  }
+}
+
+function named(instances: readonly OtherInstance[]): string {
+  return instances.map(({ name, state }) => `${name} (${state})`).join(', ');
 }
 
 /** Repeats until it is interrupted, also while the daemon restarts. */

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { AuditdError, codeOf, messageOf } from '../errors.js';
+import { instance } from '../instance.js';
 import { setUpAgain } from '../next-steps.js';
 import {
   type Ban,
@@ -14,8 +15,16 @@ import {
   unban,
 } from './client.js';
 
-/** Where systemd listens for the helper (postern-auditd-fail2ban.socket). */
-export const HELPER_SOCKET = '/run/postern-auditd-fail2ban.sock';
+/** Where systemd listens for the helper of this daemon's jail (postern-auditd-fail2ban.socket). */
+export function helperSocket(): string {
+  return `/run/${helperUnit()}.sock`;
+}
+
+/** The socket's unit, without `.socket`. An instance has one of its own: a template could not tell the service which jail it is. */
+export function helperUnit(): string {
+  const name = instance();
+  return name === null ? 'postern-auditd-fail2ban' : `postern-auditd-fail2ban-${name}`;
+}
 
 /** It starts fail2ban-client twice, each within 10 s. */
 const TIMEOUT_MS = 25_000;
@@ -37,7 +46,7 @@ export interface Jail {
 }
 
 /** Uses the helper if its socket exists, else fail2ban-client, which answers only root. */
-export function createJail(name: string, socket: string = HELPER_SOCKET): Jail {
+export function createJail(name: string, socket: string = helperSocket()): Jail {
   const helper = () => existsSync(socket);
   return {
     report: async () => {
@@ -145,7 +154,7 @@ function unreachable(socket: string, error: Error): AuditdError {
 
 function failed(why: string, cause?: unknown): AuditdError {
   return new AuditdError('FAIL2BAN_FAILED', `The helper for fail2ban failed: ${why}`, {
-    next: `See systemctl status postern-auditd-fail2ban.socket; to set it up, ${setUpAgain()}`,
+    next: `See systemctl status ${helperUnit()}.socket; to set it up, ${setUpAgain()}`,
     cause,
   });
 }

@@ -46,7 +46,7 @@ describe('bash', () => {
     ['an option behind another', ['check', '--json', '--c'], ['--config']],
     ['a file', ['check', '--config', 'con'], ['config.yml']],
     ['one of the choices', ['tail', '--outcome', 'f'], ['failure']],
-    ['a choice of an argument', ['completion', ''], ['--help', '-h', 'bash', 'fish', 'zsh']],
+    ['a choice of an argument', ['completion', ''], ['--help', '--instance', '-h', 'bash', 'fish', 'zsh']],
     ['nothing, where it can not know', ['tail', '--ip', ''], []],
     ['a command to be helped with', ['help', 'un'], ['unban']],
     ['an option of the program', ['--de'], ['--debug']],

@@ -16,7 +16,7 @@ import {
   troubleWords,
 } from '../../fail2ban/configuration-error.js';
 import { PROBE_ADDRESSES, probeLines } from '../../fail2ban/filter-probe.js';
-import { createJail, HELPER_SOCKET } from '../../fail2ban/helper-client.js';
+import { createJail, helperSocket, helperUnit } from '../../fail2ban/helper-client.js';
 import {
   administratorDefaults,
   overriddenDefaults,
@@ -27,6 +27,7 @@ import { bannedLogins } from '../../fail2ban/proxy-warnings.js';
 import { renderJail } from '../../fail2ban/render-jail.js';
 import { front } from '../../front.js';
 import { ROOT } from '../../installation.js';
+import { instance } from '../../instance.js';
 import { removeOrWantBans, renewJail, setUpAgain, wantBans } from '../../next-steps.js';
 import { bansAddressesOnly, prefixInUse } from '../../sinks/files/ban-target.js';
 import { PAIR } from '../../sinks/files/fail2ban-files.js';
@@ -72,7 +73,10 @@ export async function inspectFail2ban(config: Config): Promise<Finding[]> {
 
 /** The setup writes one file for a jail of any name; a file written by hand is named after its jail. */
 export function jailPath(jail: string, directory = INSTALLED): string | null {
-  const names = ['posternproxy', jail].map((name) => join(directory, `jail.d/${name}.conf`));
+  const name = instance();
+  const names = [name === null ? 'posternproxy' : `postern-${name}`, jail].map((name) =>
+    join(directory, `jail.d/${name}.conf`),
+  );
   return names.find((path) => existsSync(path)) ?? null;
 }
 
@@ -112,7 +116,7 @@ async function unreportedBans({ fail2ban, state }: Config, asked: Asked): Promis
   let bans: readonly Ban[];
   try {
     // The daemon's own user has the helper.
-    if ('error' in asked && !existsSync(HELPER_SOCKET)) return [];
+    if ('error' in asked && !existsSync(helperSocket())) return [];
     ({ bans } = 'error' in asked ? await createJail(fail2ban.jail).report() : asked);
   } catch {
     return []; // the jail's own finding says why it can't be asked
@@ -166,9 +170,10 @@ function prefix({ fail2ban }: Config): Finding {
 
 /** The daemon itself has no access to fail2ban: without the helper the page can't show or lift bans. */
 function helper(): Finding[] {
-  if (existsSync(HELPER_SOCKET)) return [{ level: 'ok', what: 'the daemon can list and lift bans' }];
-  const what = `${HELPER_SOCKET} is missing: the page can't show or lift bans`;
-  const next = `${setUpAgain()}, or: systemctl enable --now postern-auditd-fail2ban.socket`;
+  const socket = helperSocket();
+  if (existsSync(socket)) return [{ level: 'ok', what: 'the daemon can list and lift bans' }];
+  const what = `${socket} is missing: the page can't show or lift bans`;
+  const next = `${setUpAgain()}, or: systemctl enable --now ${helperUnit()}.socket`;
   return [{ level: 'warning', what, next }];
 }
 

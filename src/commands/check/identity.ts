@@ -1,11 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { DEFAULT_PATH } from '../../config/load.js';
 import { asRoot } from '../../errors.js';
+import { atInstance, configOf, instance } from '../../instance.js';
 import { asUser, type UserIds } from '../../shipping/as-owner.js';
 import type { Finding } from '../../sinks/sink.js';
-import { hasUnit } from './units.js';
-
-const UNIT = 'postern-auditd.service';
+import { hasDaemonUnit } from './units.js';
 
 /** The daemon of this host, if the checked configuration is its own. */
 export interface Host {
@@ -16,7 +14,7 @@ export interface Host {
 }
 
 export function hostOf(path: string | null): Host {
-  const installed = path === DEFAULT_PATH && hasUnit(UNIT);
+  const installed = path === configOf(instance()) && hasDaemonUnit();
   return { installed, daemon: installed ? daemonIdentity() : null };
 }
 
@@ -46,7 +44,8 @@ export function forCaller(
 /** As systemd does: the groups of the user and those of the unit. */
 function daemonIdentity(): UserIds | null {
   try {
-    const show = (name: string) => output('systemctl', ['show', '--value', '-p', name, UNIT]);
+    const show = (name: string) =>
+      output('systemctl', ['show', '--value', '-p', name, `postern-auditd${atInstance()}.service`]);
     const user = show('User') || 'root';
     const group = show('Group');
     const ids = output('id', ['-G', user]).split(' ').map(Number);

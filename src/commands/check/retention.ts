@@ -14,6 +14,7 @@ import type { Database } from 'better-sqlite3';
 import { formatSize } from '../../config/duration-and-size.js';
 import type { Config } from '../../config/schema.js';
 import { AuditdError, isDenied, messageOf } from '../../errors.js';
+import { atInstance } from '../../instance.js';
 import { allowWriting, setUpAgain } from '../../next-steps.js';
 import { DatabaseReader } from '../../query/database-reader.js';
 import { compressorOf } from '../../retention/archive/compression.js';
@@ -29,10 +30,7 @@ import { temporaryDirectory } from '../support/exit-cleanup.js';
 import { openStateReader } from '../support/state-reader.js';
 import { type Times, utcTime } from '../support/times.js';
 import { partsOf, partsOfError } from './report.js';
-import { hasUnit } from './units.js';
-
-const UNIT = 'postern-auditd.service';
-const SOCKET = '/run/postern-auditd-purge.sock';
+import { hasDaemonUnit } from './units.js';
 
 /** What would make a run of retention fail. */
 export function inspectRetention(config: Config, times: Times = utcTime): Finding[] {
@@ -136,9 +134,11 @@ function key(path: string | null): Finding[] {
 
 /** A daemon that runs as a unit can't write to the database itself. */
 function purge(): Finding[] {
-  if (!hasUnit(UNIT) || existsSync(SOCKET)) return [];
-  const next = `${setUpAgain()}, or: systemctl enable --now postern-auditd-purge.socket`;
-  return [{ level: 'error', what: `${SOCKET} is missing: rows are archived but can't be removed`, next }];
+  const unit = `postern-auditd-purge${atInstance()}`;
+  const socket = `/run/${unit}.sock`;
+  if (!hasDaemonUnit() || existsSync(socket)) return [];
+  const next = `${setUpAgain()}, or: systemctl enable --now ${unit}.socket`;
+  return [{ level: 'error', what: `${socket} is missing: rows are archived but can't be removed`, next }];
 }
 
 /** A failed last run: nothing is removed until one succeeds. */

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { instance } from '../../instance.js';
 
 /** Where systemd finds units of administrators and of packages (systemd.unit(5)). */
 const PLACES = [
@@ -8,7 +9,8 @@ const PLACES = [
   '/lib/systemd/system',
 ];
 
-/** Whether a unit of this name is installed, by hand or by a package. */
-export function hasUnit(name: string): boolean {
+/** Whether the daemon's unit is installed, by hand or by a package. */
+export function hasDaemonUnit(): boolean {
+  const name = `postern-auditd${instance() === null ? '' : '@'}.service`;
   return PLACES.some((place) => existsSync(`${place}/${name}`));
 }

@@ -5,7 +5,7 @@ interface Offer {
   readonly flag: string;
   readonly short: string | null;
   readonly description: string;
-  readonly value: 'none' | 'file' | 'any' | readonly string[];
+  readonly value: 'none' | 'file' | 'any' | 'instance' | readonly string[];
 }
 
 interface Entry {
@@ -38,14 +38,23 @@ function entryOf(command: Command): Entry {
       ...command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
       ...subs.map((sub) => sub.name()),
     ],
-    offers: [...offers.values(), HELP],
+    offers: [...offers.values(), INSTANCE, HELP],
   };
 }
+
+/** Common to all commands. */
+const INSTANCE: Offer = {
+  flag: '--instance',
+  short: null,
+  description: 'the daemon of another database on this host',
+  value: 'instance',
+};
 
 const HELP: Offer = { flag: '--help', short: '-h', description: 'display help', value: 'none' };
 
 function offerOf(option: Option): Offer {
   const value = /[<[](\w+)/.exec(option.flags)?.[1];
+  if (option.long === INSTANCE.flag) return INSTANCE;
   return {
     flag: option.long ?? option.flags,
     short: option.short ?? null,
@@ -65,7 +74,7 @@ function bash(entries: readonly Entry[], offers: readonly Offer[]): string {
   );
   const values = [
     ...new Map(
-      entries.flatMap((entry) =>
+      [{ name: '', offers }, ...entries].flatMap((entry) =>
         entry.offers.map((offer) => [`${entry.name} ${offer.flag}`, offer] as const),
       ),
     ),
@@ -74,15 +83,25 @@ function bash(entries: readonly Entry[], offers: readonly Offer[]): string {
     .map(([key, { value }]) => {
       if (value === 'file')
         return `    "${key}") COMPREPLY=($(compgen -f -- "$current")); compopt -o filenames 2>/dev/null; return ;;`;
+      if (value === 'instance')
+        return `    "${key}") COMPREPLY=($(compgen -W "$(_postern_auditd_instances)" -- "$current")); return ;;`;
       return typeof value === 'string'
         ? `    "${key}") return ;;`
         : `    "${key}") COMPREPLY=($(compgen -W "${value.join(' ')}" -- "$current")); return ;;`;
     });
   return `# bash completion for postern-auditd
+_postern_auditd_instances() {
+  local file
+  for file in /etc/postern-auditd@*/config.yml; do
+    if [ -e "$file" ]; then file="\${file#*@}"; printf '%s\\n' "\${file%/config.yml}"; fi
+  done
+}
 _postern_auditd() {
   local current="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD - 1]}" command="" words="" word
+  local skip=""
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD - 1}"; do
-    case "$word" in -*) ;; *) command="$word"; break ;; esac
+    if [ -n "$skip" ]; then skip=""; continue; fi
+    case "$word" in --instance) skip=yes ;; -*) ;; *) command="$word"; break ;; esac
   done
   COMPREPLY=()
   case "$command $before" in
@@ -108,8 +127,9 @@ function zsh(entries: readonly Entry[], offers: readonly Offer[]): string {
   const plain = (text: string) => text.replace(/[[\]:\\]/g, '\\$&');
   const spec = ({ flag, description, value }: Offer) => {
     const action =
-      { none: '', file: ':file:_files', any: ':value: ' }[String(value)] ??
-      `:value:(${[value].flat().join(' ')})`;
+      { none: '', file: ':file:_files', any: ':value: ', instance: ':name:_postern_auditd_instances' }[
+        String(value)
+      ] ?? `:value:(${[value].flat().join(' ')})`;
     return quote(`${flag}[${plain(description)}]${action}`);
   };
   const cases = entries.map(({ name, words, offers: own }) => {
@@ -117,6 +137,9 @@ function zsh(entries: readonly Entry[], offers: readonly Offer[]): string {
     return `        ${name}) _arguments ${[...first, ...own.map(spec)].join(' \\\n          ')} ;;`;
   });
   return `#compdef postern-auditd
+_postern_auditd_instances() {
+  compadd -- /etc/postern-auditd@*/config.yml(N:h:t:s/postern-auditd@//)
+}
 _postern_auditd() {
   local -a commands
   commands=(
@@ -147,11 +170,18 @@ function fish(entries: readonly Entry[], offers: readonly Offer[]): string {
           ? ' -r -F'
           : value === 'any'
             ? ' -x'
-            : ` -x -a ${quote(value.join(' '))}`;
+            : value === 'instance'
+              ? ' -x -a "(__postern_auditd_instances)"'
+              : ` -x -a ${quote(value.join(' '))}`;
     return `complete -c postern-auditd -n ${quote(condition)} ${long}${short === null ? '' : ` -s ${short.slice(1)}`}${values} -d ${quote(description)}`;
   };
   const none = `not __fish_seen_subcommand_from ${names}`;
   return `# fish completion for postern-auditd
+function __postern_auditd_instances
+  for file in /etc/postern-auditd@*/config.yml
+    string replace -r '.*@(.*)/config.yml' '$1' $file
+  end
+end
 complete -c postern-auditd -f
 ${[
   ...offers.map((offer) => line(none, offer)),

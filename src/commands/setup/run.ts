@@ -4,6 +4,7 @@ import { toSafeJson } from '../../audit/unsafe-characters.js';
 import { AuditdError } from '../../errors.js';
 import { front } from '../../front.js';
 import { ROOT } from '../../installation.js';
+import { instance } from '../../instance.js';
 import { readReport } from './report.js';
 
 export interface SetupOptions {
@@ -67,7 +68,9 @@ function argumentsOf(options: SetupOptions): string[] {
     [options.purge, '--purge'],
     [options.dryRun, '--dry-run'],
   ] as const;
+  const name = instance();
   return [
+    ...(name === null ? [] : ['--instance', name]),
     ...(database === undefined ? [] : ['--database', database]),
     ...(trustOwner === undefined ? [] : ['--trust-owner', trustOwner]),
     ...(banaction === undefined ? [] : ['--banaction', banaction]),

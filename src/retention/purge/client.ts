@@ -4,6 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { AuditdError, codeOf, messageOf } from '../../errors.js';
 import { programFile } from '../../installation.js';
+import { atInstance } from '../../instance.js';
 import { reinstall, sentence, setUpAgain } from '../../next-steps.js';
 import type { KnownRecord } from '../archive/legal-hold-records.js';
 import { fromErrorParts } from '../error-parts.js';
@@ -47,7 +48,7 @@ function connected(path: string, file: FileIdentity | null): Promise<Purger> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
     socket.once('error', (error) => {
-      const next = `${sentence(setUpAgain())}, then: systemctl status postern-auditd-purge.socket`;
+      const next = `${sentence(setUpAgain())}, then: systemctl status postern-auditd-purge${atInstance()}.socket`;
       reject(failed(`The purge does not answer on ${path} (${codeOf(error) ?? error.message})`, next, error));
     });
     socket.once('connect', () => resolve(purger(socket, socket, file, () => socket.destroy())));
@@ -84,7 +85,7 @@ function purger(input: Readable, output: Writable, file: FileIdentity | null, cl
     }
     if (answer === null) {
       const why = trouble === null ? '' : ` (${messageOf(trouble)})`;
-      const next = 'Look for its error: journalctl -u postern-auditd-purge';
+      const next = `Look for its error: journalctl -u postern-auditd-purge${atInstance()}`;
       throw failed(`The purge ended without an answer${why}`, next, trouble);
     }
     if ('error' in answer) throw refused(answer);

@@ -2,6 +2,7 @@ import { createServer, type Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { loadConfig } from '../../config/load.js';
 import { AuditdError, messageOf } from '../../errors.js';
+import { atInstance } from '../../instance.js';
 import { checkNamed } from '../archive/legal-hold-records.js';
 import { toErrorParts } from '../error-parts.js';
 import { LegalWatch, readLegalHolds } from '../legal-holds.js';
@@ -67,7 +68,7 @@ export async function servePurge(
 export function serveActivated(options: PurgeServerOptions): Promise<void> {
   if (options.env.LISTEN_FDS !== '1' || options.env.LISTEN_PID !== String(process.pid)) {
     throw new AuditdError('USAGE', 'systemd starts the purge when the daemon needs it', {
-      next: 'Start its socket instead: systemctl start postern-auditd-purge.socket',
+      next: `Start its socket instead: systemctl start postern-auditd-purge${atInstance()}.socket`,
     });
   }
   return new Promise((resolve, reject) => {
