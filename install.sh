@@ -171,6 +171,7 @@ install_all() {
     if [ -n "$PROGRAM" ]; then
       check_instances
       if [ -e "$CONFIG" ]; then read_facts "$CONFIG"; fi
+      check_state "$CONFIG"
     fi
   fi
 

@@ -144,10 +144,13 @@ for_each_instance() {
   [ "$failed" = no ]
 }
 
-# check_instances: stops if the program rejects the configuration of an instance: its daemon would not start again.
+# check_instances: stops if the program rejects configuration or state of an instance: its daemon would not start again.
 check_instances() {
   local name
-  while read -r name; do read_facts "/etc/postern-auditd@$name/config.yml"; done < <(instances)
+  while read -r name; do
+    read_facts "/etc/postern-auditd@$name/config.yml"
+    check_state "/etc/postern-auditd@$name/config.yml"
+  done < <(instances)
 }
 
 # remove_instance: stops and disables its units and removes what the setup wrote; configuration, state and logs stay.

@@ -40,6 +40,12 @@ read_facts() {
   take_facts "$text"
 }
 
+# check_state CONFIG: stops if a newer program has written the state of this configuration: a daemon of this version would not start.
+check_state() {
+  if [ ! -e "$1" ] || postern facts --config "$1" --check-state >/dev/null; then return 0; fi
+  die "this version can't take over the state of the installed one (see above). Nothing has been changed." "install that version or a later one again."
+}
+
 # take_facts TEXT: stores lines of a name and a value in FACTS and LOGS.
 take_facts() {
   local name value

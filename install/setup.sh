@@ -90,6 +90,7 @@ settings() {
     read_facts "$PROGRAM/config/config.yml"
   fi
   if [ -e "$CONFIG" ]; then configured=${FACTS[database]}; fi
+  check_state "$CONFIG"
   choose_database "$GIVEN_DATABASE" "$configured"
   if [ -n "$INSTANCE" ]; then check_instance; fi
   decide_fail2ban

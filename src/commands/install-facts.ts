@@ -1,4 +1,5 @@
-import { dirname } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import type { Config } from '../config/schema.js';
 import { loadUnixDatagrams } from '../load-unix-datagrams.js';
@@ -8,12 +9,33 @@ export function registerFacts(program: Command): void {
     .command('facts', { hidden: true })
     .description('Print what a setup needs from the configuration, as lines of "name value"')
     .option('--config <file>', 'configuration file')
-    .action(async (options: { config?: string }) => {
+    .option('--check-state', 'fail if a newer program has written state.db')
+    .action(async (options: { config?: string; checkState?: boolean }) => {
       const { loadConfig } = await import('../config/load.js');
       const { config } = loadConfig(options.config ?? null, process.env);
+      if (options.checkState === true) await checkState(config.state);
       const lines = [...installFacts(config), ['notify', hasDatagrams() ? 'yes' : 'no']];
       process.stdout.write(`${lines.map(([name, value]) => `${name} ${value}`).join('\n')}\n`);
     });
+}
+
+/** @throws AuditdError `STATE_NEWER` */
+async function checkState(directory: string): Promise<void> {
+  const [{ asOwner, openOwn }, { STATE_VERSION }, { requireKnownVersion }] = await Promise.all([
+    import('../shipping/as-owner.js'),
+    import('../shipping/state.js'),
+    import('../shipping/state-version.js'),
+  ]);
+  const path = join(directory, 'state.db');
+  if (!existsSync(path)) return;
+  asOwner(directory, () => {
+    const db = openOwn(directory, 'state.db', { readonly: true, timeout: 5_000 });
+    try {
+      requireKnownVersion(db, path, STATE_VERSION);
+    } finally {
+      db.close();
+    }
+  });
 }
 
 /** Names and values; a name may occur more than once. */

@@ -7,6 +7,7 @@ import type Database from '../load-sqlite.js';
 import { createAuditTable } from '../recorder/recorder.js';
 import { columnsNote, parseColumnsRead } from '../source/columns-seen.js';
 import type { HighWaterMark, History } from '../source/source.js';
+import { VERSION } from '../version.js';
 import { AccountedRows } from './accounted-rows.js';
 import { openOwn } from './as-owner.js';
 import { Cursors } from './cursors.js';
@@ -14,6 +15,7 @@ import { Fingerprints, type Pending } from './fingerprints.js';
 import { RecentRows } from './recent-rows.js';
 import { Revisions } from './revisions.js';
 import { readNote } from './state-queries.js';
+import { PROGRAM_NOTE, requireKnownVersion } from './state-version.js';
 import { Timelines } from './timelines.js';
 
 /** What each version adds to the one before it; index 0 makes version 1. Never edited, only appended to. */
@@ -258,16 +260,7 @@ export class State {
   }
 
   private migrate(): void {
-    const version = Number(this.db.pragma('user_version', { simple: true }));
-    if (version > STATE_VERSION) {
-      throw new AuditdError(
-        'STATE_NEWER',
-        `${this.path} was written by a newer postern-auditd (version ${version}, this one knows ${STATE_VERSION})`,
-        {
-          next: `Install the newer version again, or put back the copy state.db.v${STATE_VERSION} beside it`,
-        },
-      );
-    }
+    const version = requireKnownVersion(this.db, this.path, STATE_VERSION);
     for (let next = version; next < STATE_VERSION; next++) {
       if (version > 0) this.copyTo(`${this.path}.v${next}`);
       this.db.transaction(() => {
@@ -275,6 +268,7 @@ export class State {
         this.db.pragma(`user_version = ${next + 1}`);
       })();
     }
+    if (this.note(PROGRAM_NOTE) !== VERSION) this.setNote(PROGRAM_NOTE, VERSION);
   }
   /**
    * By SQLite itself: whoever opens and closes the file while this process is connected to it drops the connection's locks (fcntl(2)).

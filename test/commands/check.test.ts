@@ -109,6 +109,7 @@ describe('check', () => {
       expect.stringMatching(
         /^ok: .* sentences to the journal \(log\.format: journal is the default; in earlier releases/,
       ),
+      'ok: alerts is left out: alerts are raised (the default; in earlier releases none)',
     ]);
     expect(of('Database')).toEqual([
       `ok: ${rig.database}, table audit_log: rows up to 30`,
@@ -122,6 +123,29 @@ describe('check', () => {
     expect(of('Daemon')).toEqual([
       expect.stringMatching(/^ok: it is running: version \d+\.\d+\.\d+, pid \d+$/),
     ]);
+  });
+
+  it('check reads the configuration of an earlier build, and names the defaults that have changed since', () => {
+    const earlier = readFileSync(join(import.meta.dirname, '../data/config-of-2026-11-25.yml'), 'utf8');
+    writeFileSync(
+      rig.configPath,
+      earlier.replace(
+        'sinks:\n',
+        'sinks:\n  siem: { type: syslog, transport: relp, targets: ["127.0.0.1:1"], format: leef }\n',
+      ),
+    );
+    const oks = check()
+      .of('Configuration')
+      .filter((line) => line.startsWith('ok: '));
+    expect(oks.slice(1)).toEqual([
+      expect.stringContaining('log.format: journal is the default; in earlier releases it was json'),
+      'ok: alerts is left out: alerts are raised (the default; in earlier releases none)',
+      'ok: sinks.siem.window is left out: up to 1000 in a backlog (the default; in earlier releases 128)',
+      'ok: sinks.siem.envelope is left out: rfc3164 for leef (the default; in earlier releases rfc5424)',
+    ]);
+    expect(check().of('fail2ban').join('\n')).toContain(
+      'warning: fail2ban.ipv6_prefix is 128, the default of earlier releases: an IPv6 attacker is banned by a single address',
+    );
   });
 
   it.skipIf(!hasFail2ban())('check tries the filter on lines that it must match', () => {
@@ -148,7 +172,7 @@ describe('check', () => {
 
   it.each([
     ['', /^ok: an IPv6 attacker is banned by \/64 \(.* the default is 64, in earlier releases 128\)$/],
-    ['ipv6_prefix: 128', /^warning: fail2ban\.ipv6_prefix is 128: /],
+    ['ipv6_prefix: 128', /^warning: fail2ban\.ipv6_prefix is 128, the default of earlier/],
     ['banaction: iptables-ipset-proto6', /^warning: banaction iptables-ipset-proto6 can't ban networks: /],
   ])('check reports the prefix that bans an IPv6 attacker: %j', (key, expected) => {
     writeFileSync(

@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import Database from '../../src/load-sqlite.js';
 import { takeLock } from '../../src/shipping/lock.js';
 import { STATE_VERSION, State } from '../../src/shipping/state.js';
+import { VERSION } from '../../src/version.js';
 import { compiled, removeCompiled } from '../support/compiled.js';
 import { inAnotherProcess } from '../support/sqlite-child.js';
 
@@ -43,7 +44,17 @@ describe('state.db', () => {
     const db = new Database(join(directory, 'state.db'));
     db.pragma(`user_version = ${STATE_VERSION + 1}`);
     db.close();
-    expect(() => new State(directory)).toThrow(/newer postern-auditd.*Install the newer version/);
+    expect(() => new State(directory)).toThrow(
+      `state.db was written by a newer postern-auditd, ${VERSION} (version ${STATE_VERSION + 1} of state.db; this is postern-auditd ${VERSION}, which knows ${STATE_VERSION}). Install that version or a later one again`,
+    );
+    const copy = join(directory, `state.db.v${STATE_VERSION}`);
+    writeFileSync(copy, '');
+    expect(() => new State(directory)).toThrow(`put back the copy ${copy} of `);
+    // What is left out by a program that does not say who it is.
+    const older = new Database(join(directory, 'state.db'));
+    older.prepare("DELETE FROM meta WHERE key = 'program'").run();
+    older.close();
+    expect(() => new State(directory)).toThrow('a newer postern-auditd (version');
   });
 
   it('a state.db that is not a database is rejected by name', () => {

@@ -1,9 +1,10 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { unknownFilterNames } from '../../config/cross-checks.js';
 import { type LoadedConfig, OVERRIDES } from '../../config/load.js';
 import { needlessKeys } from '../../config/schema.js';
 import { front } from '../../front.js';
 import type { Finding } from '../../sinks/sink.js';
+import { inspectDefaults } from './changed-defaults.js';
 
 /** Findings about a valid configuration. */
 export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS.ProcessEnv): Finding[] {
@@ -25,6 +26,7 @@ export function inspectConfiguration({ config, path }: LoadedConfig, env: NodeJS
       }),
     ),
     ...(config.log.format === undefined ? [sentences] : []),
+    ...(path === null ? [] : inspectDefaults(config, readFileSync(path, 'utf8'))),
   ];
 }
 

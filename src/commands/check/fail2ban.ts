@@ -155,7 +155,7 @@ function prefix({ fail2ban }: Config): Finding {
   }
   if (inUse === 128) {
     const what =
-      'fail2ban.ipv6_prefix is 128: an IPv6 attacker is banned by a single address, and has others in the same /64';
+      'fail2ban.ipv6_prefix is 128, the default of earlier releases: an IPv6 attacker is banned by a single address, and has others in the same /64';
     return {
       level: 'warning',
       what,

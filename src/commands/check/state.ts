@@ -6,6 +6,7 @@ import { front } from '../../front.js';
 import { allowWriting, reinstall } from '../../next-steps.js';
 import { asOwner, openOwn } from '../../shipping/as-owner.js';
 import { STATE_VERSION } from '../../shipping/state.js';
+import { requireKnownVersion } from '../../shipping/state-version.js';
 import type { Finding } from '../../sinks/sink.js';
 import { partsOfError } from './report.js';
 
@@ -46,10 +47,8 @@ function database(state: string): Finding[] {
   try {
     const db = openOwn(state, 'state.db', { readonly: true, timeout: 1_000 });
     try {
-      const version = Number(db.pragma('user_version', { simple: true }));
-      if (version <= STATE_VERSION) return [{ level: 'ok', what: `${path}, version ${version}` }];
-      const what = `${path} was written by a newer postern-auditd (version ${version}, this one knows ${STATE_VERSION})`;
-      return [{ level: 'error', what, next: 'install the newer version again' }];
+      const version = requireKnownVersion(db, path, STATE_VERSION);
+      return [{ level: 'ok', what: `${path}, version ${version}` }];
     } finally {
       db.close();
     }
