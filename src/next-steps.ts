@@ -31,7 +31,7 @@ export function setUpAgain(how: Front = front()): string {
 export function renewJail(how: Front = front()): string {
   const command = setupCommand('--reconfigure', how);
   return command === null
-    ? "write fail2ban's files again where fail2ban runs, as docs/guide/INSTALL.md describes"
+    ? "unpack postern-auditd jail --tar in fail2ban's directory again, as docs/guide/INSTALL.md describes"
     : `run ${command}`;
 }
 
