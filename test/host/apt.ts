@@ -52,7 +52,7 @@ export class AptRepository {
    */
   async serve(host: Host, debian?: Suite): Promise<void> {
     const web = join(this.#directory, 'web');
-    if (debian !== undefined) mirrorDebian(debian, join(web, 'debian'));
+    if (debian !== undefined) mirrorDebian(debian, join(web, debian));
     host.start('client', [
       'python3',
       '-m',
@@ -70,7 +70,7 @@ export class AptRepository {
       `Types: deb\nURIs: http://10.77.0.1:${PORT}/stable\nSuites: stable\nComponents: main\nSigned-By: ${KEYRING}\n`,
     );
     if (debian !== undefined) {
-      const line = `deb [trusted=yes] http://10.77.0.1:${PORT}/debian ./\n`;
+      const line = `deb [trusted=yes] http://10.77.0.1:${PORT}/${debian} ./\n`;
       await host.write('/etc/apt/sources.list.d/debian.list', line);
     }
     await host.waitFor('apt-get update --error-on=any 2>&1', (_, code) => code === 0);
