@@ -116,10 +116,37 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       expect(await stateOf(host)).toBe('enabled\nactive\n');
     });
 
+    it('the daemon of a second database is restarted by an upgrade, unless its configuration is refused', async () => {
+      const unit = 'postern-auditd@b.service';
+      const pid = async () => (await host.exec(`systemctl show -P MainPID ${unit}`)).stdout;
+      await host.exec(
+        `cp -a /var/lib/posternproxy /var/lib/other && rm -f /var/lib/other/*-wal /var/lib/other/*-shm
+         postern-auditd setup --instance b --database /var/lib/other && systemctl enable --now ${unit}`,
+      );
+      await expectJails(host, ['postern-b', 'posternproxy', 'sshd']);
+      const first = await pid();
+      await withoutAnswers(host, 'dpkg -i /packages/postern-auditd_2.deb');
+      const second = await pid();
+      expect(second).not.toBe(first);
+      await host.exec(
+        "cp -a /etc/postern-auditd@b/config.yml /root/b.yml; echo 'min_fre: 1G' >>/etc/postern-auditd@b/config.yml",
+      );
+      const { code, said } = await withoutAnswers(host, 'dpkg -i /packages/postern-auditd_1.deb');
+      expect([code, said]).toEqual([
+        0,
+        expect.stringContaining('refuses the configuration of the instance b'),
+      ]);
+      expect(await pid()).toBe(second);
+      await host.exec('cp -a /root/b.yml /etc/postern-auditd@b/config.yml');
+      expect(await stateOf(host, unit)).toBe('enabled\nactive\n');
+    });
+
     it('removes, and is enabled again when it is installed again', async () => {
       await host.exec('fail2ban-client set posternproxy banip 10.77.0.94');
       await apt(host, 'remove postern-auditd');
       expect(await stateOf(host)).toMatch(/inactive\n$/);
+      const running = await host.exec("systemctl list-units --no-legend --state=active 'postern-auditd*'");
+      expect(running.stdout).toBe('');
       await expectJails(host, ['sshd']);
       expect((await host.exec(`ls ${CONFIG} /var/lib/postern-auditd/state.db`)).stdout).toContain('state.db');
       await apt(host, 'install postern-auditd');
@@ -134,6 +161,13 @@ for (const suite of ['bookworm', 'trixie'] as readonly Suite[]) {
       const { said } = await apt(host, 'purge postern-auditd');
       expect(said).toContain('kept /var/lib/postern-auditd/archive, which holds archived entries');
       expect((await host.exec('ls -A /var/lib/postern-auditd')).stdout).toBe('archive\n');
+      const gone = await host.exec(
+        'ls -d /etc/postern-auditd* /var/lib/postern-auditd@b /var/log/posternproxy*',
+        {
+          check: false,
+        },
+      );
+      expect(gone.stdout).toBe('');
     });
   });
 

@@ -25,7 +25,8 @@ def compare(logs, count):
                 event = json.loads(line)
                 if event["postern"].get("source") == "postern":  # not the header of a file of the pair
                     seen[event["event"]["sequence"]] += 1
-                    times.append(event["event"].get("created"))
+                    # Lines of earlier releases have the time of reading as event.ingested.
+                    times.append(event["event"].get("created") or event["event"].get("ingested"))
         wanted = range(1, count + 1)
         said[kind] = {
             "rows": len(seen),
@@ -33,7 +34,7 @@ def compare(logs, count):
             "twice": sum(1 for row in seen if seen[row] > 1),
         }
         if kind == "audit":  # the longest time in which the daemon read nothing
-            read = sorted(datetime.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp() for time in times)
+            read = sorted(datetime.datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp() for time in times if time)
             said["pause"] = round(max((b - a for a, b in zip(read, read[1:])), default=0), 1)
     print(json.dumps(said))
 
