@@ -34,6 +34,8 @@ export class BrokenExchange {
     readonly error: AuditdError,
     /** The connection had served a request before, and the receiver has perhaps closed it meanwhile. */
     readonly isReusedConnection: boolean,
+    /** Nothing broke, but no answer came in time. */
+    readonly isTimeout = false,
   ) {}
 }
 
@@ -156,7 +158,10 @@ export class HttpExchange {
         sent.destroy();
         if (signal.aborted) reject(aborted(this.name, signal));
         else if (error instanceof AuditdError && error !== late) reject(error);
-        else resolve(new BrokenExchange(this.brokenError(error), error !== late && isReused(sent)));
+        else
+          resolve(
+            new BrokenExchange(this.brokenError(error), error !== late && isReused(sent), error === late),
+          );
       };
       const late = sinkFailed(
         `${this.name}: no answer within ${Math.round(timeout / 100) / 10} s`,

@@ -1,26 +1,22 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { HttpSinkConfig } from '../../config/http.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { messageAt } from '../messages.js';
 import type { MessageBatch, OnProgress } from '../sink.js';
 import { sinkFailed } from '../sink-failed.js';
 import { BrokenExchange, type HttpExchange } from './exchange.js';
+import { OPEN, openSamples, PASSED, REFUSED, SENT, TAKEN } from './page-states.js';
 import type { AnswerVerdict, HttpProtocol } from './protocol.js';
 import { type ReceiverState, type RefusedEvent, refusalError } from './receiver-state.js';
+import { RetryPause } from './retry-pause.js';
 
 /** A page is cut short after so long: shipping's limit for a delivery is 60 s, and a request may take up to 50 s. */
 const LIMIT_MS = 20_000;
-const FIRST_PAUSE_MS = 200;
-const LONGEST_PAUSE_MS = 5_000;
 /** Requests in flight at a time, while nothing is wrong. */
 const WINDOW = 2;
 
-const OPEN = 0;
-const SENT = 1;
-const TAKEN = 2;
-/** Refused, and not known whether the event is the cause. */
-const REFUSED = 3;
-const PASSED = 4;
+/** The connection breaks again and again at one event. */
+type Breaks = { readonly verdict: 'breaks' };
+const BREAKS_AT_EVENT = 'the receiver breaks the connection whenever this event is sent, and takes others';
 
 export interface PageDeliveryOptions {
   readonly batch: MessageBatch;
@@ -52,11 +48,12 @@ export class PageDelivery {
   private prefix = 0;
   private error: AuditdError | null = null;
   private readonly started = performance.now();
-  private notBefore = 0;
-  private busyAnswers = 0;
+  private readonly pause = new RetryPause(this.started + LIMIT_MS);
   /** In this page the receiver took an event after it had refused one. */
   private isProven = false;
   private needsProof = false;
+  /** Events that break the connection while others are taken. */
+  private readonly guilty = new Set<number>();
 
   constructor(private readonly options: PageDeliveryOptions) {
     this.count = options.batch.messages.length;
@@ -95,8 +92,7 @@ export class PageDelivery {
 
   private window(): number {
     const { receiver, batch } = this.options;
-    const isCalm =
-      this.busyAnswers === 0 && this.reasons.size === 0 && receiver.suspectedUpTo(batch) === null;
+    const isCalm = this.pause.isCalm && this.reasons.size === 0 && receiver.suspectedUpTo(batch) === null;
     return isCalm ? WINDOW : 1;
   }
 
@@ -123,8 +119,12 @@ export class PageDelivery {
       const isSuspect = suspected !== null && this.sequence(at) <= suspected;
       if (isBisecting && !isSuspect) break;
       isBisecting ||= isSuspect;
+      if (this.guilty.has(at)) {
+        if (picks.length === 0) return [at];
+        break;
+      }
       bytes += this.message(at).length;
-      if (picks.length > 0 && (bytes > receiver.sizeLimit || picks.length === config.max_events)) break;
+      if (picks.length > 0 && (bytes > receiver.requestLimit || picks.length === config.max_events)) break;
       picks.push(at);
     }
     if (!isBisecting) {
@@ -137,35 +137,34 @@ export class PageDelivery {
   private async request(picks: readonly number[]): Promise<void> {
     for (const at of picks) this.states[at] = SENT;
     const messages = picks.map((at) => this.message(at));
-    const verdict = await this.send(messages);
+    const isGuilty = picks.length === 1 && this.guilty.has(picks[0] ?? 0);
+    const verdict = await this.send(messages, isGuilty);
     for (const at of picks) this.states[at] = OPEN;
-    if (verdict !== null) this.apply(verdict, picks, messages);
+    if (verdict?.verdict === 'breaks') await this.findCause(picks[0] ?? 0);
+    else if (verdict !== null) this.apply(verdict, picks, messages);
     this.advance();
   }
 
   /** Null if the page has to end: `error` says why. */
-  private async send(messages: readonly Buffer[]): Promise<AnswerVerdict | null> {
+  private async send(messages: readonly Buffer[], isGuilty = false): Promise<AnswerVerdict | Breaks | null> {
     const { exchange, protocol, receiver, signal } = this.options;
     try {
-      const wait = this.notBefore - performance.now();
-      if (wait > 0) await sleep(wait, undefined, { signal });
+      await this.pause.over(signal);
       const { contentType, headers } = protocol;
       receiver.totals.requests++;
       const answer = await exchange.send(
         { method: 'POST', contentType, headers, body: protocol.bodyOf(messages) },
         signal,
       );
-      if (answer instanceof BrokenExchange) {
-        this.noteBusy(answer.error.what, answer.error.next, null);
-        return null;
-      }
+      if (answer instanceof BrokenExchange) return this.noteBroken(answer, messages, isGuilty);
+      receiver.broken.answered();
       const verdict = protocol.judge(answer, messages.length);
       if (verdict.verdict === 'busy')
         this.noteBusy(`${this.name}: ${verdict.reason}`, null, answer.retryAfterMs);
       else if (verdict.verdict === 'each' && verdict.fates.some(({ fate }) => fate === 'busy')) {
         const reasons = verdict.fates.flatMap((one) => (one.fate === 'busy' ? [one.reason] : []));
         this.noteBusy(`${this.name}: ${reasons[0]}`, null, answer.retryAfterMs);
-      } else this.busyAnswers = 0;
+      } else this.pause.calm();
       if (verdict.verdict !== 'stored' || protocol.confirm === undefined) return verdict;
       return await protocol.confirm(answer, exchange, signal);
     } catch (error) {
@@ -177,15 +176,55 @@ export class PageDelivery {
     }
   }
 
+  /** Null: the same again, or a smaller request. */
+  private noteBroken(
+    { error, isTimeout }: BrokenExchange,
+    messages: readonly Buffer[],
+    isGuilty: boolean,
+  ): Breaks | null {
+    if (isGuilty && !isTimeout) return { verdict: 'breaks' };
+    const { receiver } = this.options;
+    const bytes = messages.reduce((sum, { length }) => sum + length, 0);
+    const after = isTimeout ? 'again' : receiver.broken.broke(bytes, messages.length, performance.now());
+    receiver.noteBroken(after, bytes);
+    if (after !== 'again') this.pause.calm(); // what follows is another request
+    this.noteBusy(error.what, error.next, null);
+    return after === 'find cause' ? { verdict: 'breaks' } : null;
+  }
+
+  /**
+   * A single event breaks the connection again and again. If the receiver takes another event, the event is shortened, and in its least form
+   * refused; each further break is then enough. If not, the receiver is down.
+   */
+  private async findCause(at: number): Promise<void> {
+    const { receiver } = this.options;
+    if (!this.guilty.has(at) && !(await this.takesAnother(at))) {
+      receiver.broken.isDown(performance.now());
+      return;
+    }
+    this.guilty.add(at);
+    receiver.broken.forget();
+    this.shrink(at, BREAKS_AT_EVENT);
+    if (this.states[at] === REFUSED) this.pass((refused) => refused === at);
+  }
+
+  /** Sends the witness, or else up to three other events of the page. */
+  private async takesAnother(at: number): Promise<boolean> {
+    if (this.options.receiver.witness !== null) return (await this.sendWitness()) === 'taken';
+    this.states[at] = SENT; // not in those requests
+    const others = openSamples(this.states);
+    for (const other of others) {
+      await this.request([other]);
+      if (this.states[other] !== OPEN) break;
+    }
+    this.states[at] = OPEN;
+    return others.some((other) => this.states[other] === TAKEN);
+  }
+
   /** Retried within this page while time allows, else by shipping after a pause. */
   private noteBusy(what: string, next: string | null, retryAfterMs: number | null): void {
-    this.busyAnswers++;
     this.options.receiver.totals.retries++;
-    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (this.busyAnswers - 1));
-    const wait = Math.max(retryAfterMs ?? 0, pause * (1 - Math.random() / 3));
-    const now = performance.now();
-    if (now + wait <= this.started + LIMIT_MS) this.notBefore = Math.max(this.notBefore, now + wait);
-    else
+    if (!this.pause.lengthen(retryAfterMs))
       this.error ??= new AuditdError('SINK_FAILED', what, { next: next ?? 'The sink retries', retryAfterMs });
   }
 
@@ -314,21 +353,12 @@ export class PageDelivery {
       this.advance();
       return;
     }
-    for (const pick of ['first', 'middle', 'last'] as const) {
-      const open = this.openPlaces();
-      const at = { first: open[0], middle: open[open.length >> 1], last: open.at(-1) }[pick];
-      if (at === undefined) break;
+    for (const at of openSamples(this.states)) {
       await this.request([at]);
       if (!this.mayContinue() || this.states[at] !== REFUSED) return;
     }
     const [first = 0] = [...this.reasons.keys()].sort((a, b) => a - b);
     this.error ??= refusalError(this.name, this.options.batch, this.refusedEvent(first), false);
-  }
-
-  private openPlaces(): number[] {
-    const places: number[] = [];
-    for (let at = this.nextOpen(0); at >= 0; at = this.nextOpen(at + 1)) places.push(at);
-    return places;
   }
 
   /** Sends an event again that the receiver had taken. */

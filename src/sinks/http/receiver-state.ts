@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { HttpSinkConfig } from '../../config/http.js';
 import { AuditdError } from '../../errors.js';
 import type { BatchOrigin, SinkDeps, SinkFigures } from '../sink.js';
+import { type AfterBreak, BrokenRequests } from './broken-requests.js';
 
 /** An event that the receiver refuses for good. */
 export interface RefusedEvent {
@@ -24,8 +25,10 @@ const noteSchema = z.object({ v: z.literal(1), witness: z.string() });
 
 /** What is known of a receiver from one page to the next. */
 export class ReceiverState {
-  /** Largest body that is sent, bytes: the receiver has refused twice as much. */
-  sizeLimit: number;
+  /** The receiver has refused twice as much, bytes. */
+  private sizeLimit: number;
+  /** What breaks the connection. */
+  readonly broken: BrokenRequests;
   /**
    * The message of an event that the receiver has taken. If it refuses others, this one is sent again: whether it takes it shows
    * whether the events or the configuration are the cause.
@@ -43,6 +46,12 @@ export class ReceiverState {
     private readonly deps: SinkDeps,
   ) {
     this.sizeLimit = config.max_request;
+    this.broken = new BrokenRequests(config.max_request);
+  }
+
+  /** Largest body that is sent, bytes. */
+  get requestLimit(): number {
+    return Math.min(this.sizeLimit, this.broken.limit);
   }
 
   get witness(): Buffer | null {
@@ -90,6 +99,12 @@ export class ReceiverState {
     this.deps.log.info({ bytes }, `the receiver refuses requests of ${bytes} bytes: smaller ones follow`);
   }
 
+  /** @param after what follows from it */
+  noteBroken(after: AfterBreak, bytes: number): void {
+    if (after === 'smaller')
+      this.deps.log.info({ bytes }, `requests of ${bytes} bytes break the connection: smaller ones follow`);
+  }
+
   /** Names events that are passed, before the cursor moves past them. */
   passRefused(origin: BatchOrigin, events: readonly RefusedEvent[]): void {
     const [first] = events;
@@ -113,7 +128,7 @@ export class ReceiverState {
       retries_total: totals.retries,
       refused_total: totals.refused,
       last_refusal: this.lastRefusal,
-      request_limit_bytes: this.sizeLimit,
+      request_limit_bytes: this.requestLimit,
     };
   }
 
