@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { controlRequest } from '../../src/control/client.js';
 import Database from '../../src/load-sqlite.js';
 import { createAuditTable, createRecorder } from '../../src/recorder/recorder.js';
 import { Inbox } from '../sinks/webhook/inbox.js';
@@ -99,5 +100,19 @@ fail2ban: { bans: ${daemon.directory}/bans.log }
       2,
       expect.stringContaining('sinks.phone.events.category, sinks.phone.events.min_severity'),
     ]);
+    configure(', events: { action: [daemon.notify_test], server: [other] }');
+    const elsewhere = await notify();
+    expect([elsewhere.code, elsewhere.stderr]).toEqual([
+      2,
+      expect.stringContaining('sinks.phone.events.server.'),
+    ]);
+  });
+
+  it('takes the way of all messages where the filter names this server', async () => {
+    configure(', events: { action: [daemon.notify_test], server: [pp1] }');
+    await controlRequest(daemon.control, 'POST', '/reload');
+    const before = inbox.taken.length;
+    expect((await notify()).stdout).toBe('phone: the message was taken\n');
+    expect(inbox.taken).toHaveLength(before + 1);
   });
 });
