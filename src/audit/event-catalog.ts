@@ -414,14 +414,14 @@ const groups: Readonly<Record<Category, Group>> = {
         type: ['change'],
         activity: OTHER,
       },
-      backup_create: {
+      state_backup: {
         title: 'Backup of the daemon created',
         severity: 'notice',
         ecs: ['database'],
         type: ['access'],
         activity: OTHER,
       },
-      backup_restore: {
+      state_restore: {
         title: 'Backup of the daemon restored',
         severity: 'warning',
         ecs: ['database'],

@@ -216,7 +216,7 @@ function beginTimelines(
         timelines[source] = next;
       }
       createRecorder(state.db, { clock, server: loaded.config.server }).record({
-        action: 'daemon.backup_restore',
+        action: 'daemon.state_restore',
         ...(by === null ? {} : { user: { name: by } }),
         details: {
           backup: {

@@ -4,7 +4,7 @@ import { daemonCommand } from '../next-steps.js';
 import type { NewEntry } from '../recorder/recorder.js';
 
 const told = z.strictObject({
-  action: z.enum(['daemon.export', 'daemon.archive_restore', 'daemon.backup_create', 'daemon.notify_test']),
+  action: z.enum(['daemon.export', 'daemon.archive_restore', 'daemon.state_backup', 'daemon.notify_test']),
   details: z.record(z.string().max(64), z.unknown()),
 });
 

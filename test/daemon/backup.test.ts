@@ -98,7 +98,7 @@ it('a backup that was made under load is restored on the same host: each row has
   const counted = rig.authLines();
   expect(new Set(ids(counted)).size).toBe(counted.length);
   const own = rig.auditLines().filter(({ source }) => source === 'auditd');
-  expect(own.map(({ action }) => action)).toContain('daemon.backup_restore');
+  expect(own.map(({ action }) => action)).toContain('daemon.state_restore');
   // The daemon's ids were given out again after the backup: the timeline tells them apart.
   const names = own.map(({ timeline, sequence }) => `${timeline}:${sequence}`);
   expect(new Set(names).size).toBe(names.length);

@@ -54,7 +54,7 @@ async function create(name: string, options: Options): Promise<void> {
   });
   bar.end();
   await reportAction(loaded.config, {
-    action: 'daemon.backup_create',
+    action: 'daemon.state_backup',
     details: { directory, created: made.created, files: made.files.length, archives: made.archives !== null },
   });
   process.stdout.write(options.json === true ? `${toSafeJson(made, 2)}\n` : render(directory, made));

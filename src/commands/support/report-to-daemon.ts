@@ -4,7 +4,7 @@ import { claimingUser } from './claiming-user.js';
 
 /** An action of a command that belongs in the audit log. */
 export interface ReportedAction {
-  readonly action: 'daemon.export' | 'daemon.archive_restore' | 'daemon.backup_create';
+  readonly action: 'daemon.export' | 'daemon.archive_restore' | 'daemon.state_backup';
   readonly details: Readonly<Record<string, unknown>>;
 }
 
