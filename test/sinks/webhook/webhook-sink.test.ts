@@ -60,12 +60,13 @@ describe('the webhook sink', () => {
   });
 
   it('sends nothing of what is too old, and says so in the next message', async () => {
-    const { record, until } = bound(await started());
+    const { record, until, shipped } = bound(await started());
     for (const hours of [3, 2]) record({ ...failure, time: Date.now() - hours * HOUR });
     await until(() => rig?.cursor === 2, 'the old rows are passed');
     expect(inbox.taken).toEqual([]);
     record(failure);
     await until(() => inbox.taken.length === 1, 'the message');
+    await shipped(); // the sink has the answer too
     expect(inbox.bodies()[0]).toMatchObject({ count: 1, older: 2 });
     expect(String(inbox.bodies()[0]?.text)).toContain('2 older events were not sent');
     expect(rig?.status.figures).toMatchObject({ messages_total: 1, events_total: 1, older_total: 2 });
