@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Config } from '../config/schema.js';
 import { AuditdError, messageOf } from '../errors.js';
 import { ROOT } from '../installation.js';
+import { reinstall, sentence } from '../next-steps.js';
 import { type JailPlace, renderJail } from './render-jail.js';
 
 /** A file below fail2ban's directory of configuration. */
@@ -35,7 +36,7 @@ function shippedText(path: string): string {
     return readFileSync(join(ROOT, 'fail2ban', path), 'utf8');
   } catch (error) {
     throw new AuditdError('NOT_INSTALLED', `A file of the program can't be read: ${messageOf(error)}`, {
-      next: 'Install postern-auditd again',
+      next: sentence(reinstall()),
       cause: error,
     });
   }
