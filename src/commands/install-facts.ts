@@ -21,21 +21,13 @@ export function registerFacts(program: Command): void {
 
 /** @throws AuditdError `STATE_NEWER` */
 async function checkState(directory: string): Promise<void> {
-  const [{ asOwner, openOwn }, { STATE_VERSION }, { requireKnownVersion }] = await Promise.all([
+  const [{ asOwner }, { STATE_VERSION }, { stateVersionIn }] = await Promise.all([
     import('../shipping/as-owner.js'),
     import('../shipping/state.js'),
     import('../shipping/state-version.js'),
   ]);
-  const path = join(directory, 'state.db');
-  if (!existsSync(path)) return;
-  asOwner(directory, () => {
-    const db = openOwn(directory, 'state.db', { readonly: true, timeout: 5_000 });
-    try {
-      requireKnownVersion(db, path, STATE_VERSION);
-    } finally {
-      db.close();
-    }
-  });
+  if (existsSync(join(directory, 'state.db')))
+    asOwner(directory, () => stateVersionIn(directory, STATE_VERSION));
 }
 
 /** Names and values; a name may occur more than once. */

@@ -1,7 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { AuditdError } from '../errors.js';
 import type Database from '../load-sqlite.js';
 import { VERSION } from '../version.js';
+import { openOwn } from './as-owner.js';
 import { readNote } from './state-queries.js';
 
 /** The note with the version of the program that last opened state.db for writing. */
@@ -28,6 +30,16 @@ export function requireKnownVersion(db: Database, path: string, known: number): 
     `${path} was written by a newer postern-auditd${programOf(db)} (version ${version} of state.db; this is postern-auditd ${VERSION}, which knows ${known})`,
     { next },
   );
+}
+
+/** As `requireKnownVersion`, of the state.db in a directory, which must exist. @throws AuditdError `STATE_NEWER`; what SQLite throws */
+export function stateVersionIn(directory: string, known: number, timeout = 5_000): number {
+  const db = openOwn(directory, 'state.db', { readonly: true, timeout });
+  try {
+    return requireKnownVersion(db, join(directory, 'state.db'), known);
+  } finally {
+    db.close();
+  }
 }
 
 /** Earlier programs, and perhaps later ones, do not say who they are. */

@@ -4,9 +4,9 @@ import type { Config } from '../../config/schema.js';
 import { AuditdError, messageOf } from '../../errors.js';
 import { front } from '../../front.js';
 import { allowWriting, reinstall } from '../../next-steps.js';
-import { asOwner, openOwn } from '../../shipping/as-owner.js';
+import { asOwner } from '../../shipping/as-owner.js';
 import { STATE_VERSION } from '../../shipping/state.js';
-import { requireKnownVersion } from '../../shipping/state-version.js';
+import { stateVersionIn } from '../../shipping/state-version.js';
 import type { Finding } from '../../sinks/sink.js';
 import { partsOfError } from './report.js';
 
@@ -45,13 +45,7 @@ function database(state: string): Finding[] {
   const path = join(state, 'state.db');
   if (!existsSync(path)) return [{ level: 'ok', what: `${path} will be created at the first start` }];
   try {
-    const db = openOwn(state, 'state.db', { readonly: true, timeout: 1_000 });
-    try {
-      const version = requireKnownVersion(db, path, STATE_VERSION);
-      return [{ level: 'ok', what: `${path}, version ${version}` }];
-    } finally {
-      db.close();
-    }
+    return [{ level: 'ok', what: `${path}, version ${stateVersionIn(state, STATE_VERSION, 1_000)}` }];
   } catch (error) {
     if (error instanceof AuditdError) return [{ level: 'error', ...partsOfError(error) }];
     const next = 'run this as root, or as the user of the daemon';
