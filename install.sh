@@ -42,39 +42,11 @@ TEXT
 
 HERE=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 cd /
-# shellcheck source=install/output.sh
-. "$HERE/install/output.sh"
-# shellcheck source=install/platform.sh
-. "$HERE/install/platform.sh"
-# shellcheck source=install/database.sh
-. "$HERE/install/database.sh"
-# shellcheck source=install/identity.sh
-. "$HERE/install/identity.sh"
-# shellcheck source=install/program.sh
-. "$HERE/install/program.sh"
-# shellcheck source=install/service.sh
-. "$HERE/install/service.sh"
-# shellcheck source=install/fail2ban.sh
-. "$HERE/install/fail2ban.sh"
-# shellcheck source=install/purge.sh
-. "$HERE/install/purge.sh"
-# shellcheck source=install/instance.sh
-. "$HERE/install/instance.sh"
-# shellcheck source=install/uninstall.sh
-. "$HERE/install/uninstall.sh"
-# shellcheck source=install/finish.sh
-. "$HERE/install/finish.sh"
+# shellcheck source=install/parts.sh
+. "$HERE/install/parts.sh"
 
 ARGUMENTS=("$@")
 ACTION=install
-WITH_FAIL2BAN='' # yes or no; empty: as configured
-REMOVE_JAIL=no
-REMEMBER='' # yes or no: write this into the configuration
-GIVEN_BANACTION=''
-GIVEN_DATABASE=''
-TRUSTED_OWNER=''
-ADMIN_NETS=()
-SAVED=()
 PROGRAM=''
 KIND=$(kind_of "$HERE")
 
@@ -282,7 +254,7 @@ report() {
       if [ ! -e "$DATABASE" ]; then
         say "When Postern has created its database, run $PREFIX/$RECONFIGURE: it chooses the daemon's user by the owner and mode of the database."
       fi
-      say "Next: $(command_name) status${INSTANCE:+ --instance $INSTANCE}$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"
+      say_next
       ;;
   esac
 }

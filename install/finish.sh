@@ -58,3 +58,6 @@ catch_the_end() {
   trap 'interrupted TERM 15' TERM
   trap 'interrupted HUP 1' HUP
 }
+
+# say_next: what to look at after a run that has succeeded.
+say_next() { say "Next: $(command_name) status${INSTANCE:+ --instance $INSTANCE}$([ "$WITH_FAIL2BAN" != yes ] || echo "; fail2ban-client status ${FACTS[jail]}"). Configuration: $CONFIG"; }
