@@ -19,6 +19,12 @@ async function rigFor(protocol: ReceiverOptions['protocol'], more: Record<string
   return { receiver, rig };
 }
 
+/** How many rows of `append` it has stored. The daemon's own events come when they come. */
+function ordinary({ documents }: FaultyReceiver): number {
+  return [...documents.values()].filter((text) => text.includes('proxy_host') || text.includes('login'))
+    .length;
+}
+
 describe('a receiver that refuses a size by breaking the connection', () => {
   it.each(['elasticsearch'] as const)(
     '%s: gets smaller requests, with all events and all of each',
@@ -69,10 +75,7 @@ describe('a receiver that refuses a size by breaking the connection', () => {
       made.rig.append(300);
       await made.rig.start();
       await made.rig.shipped();
-      const ids = [...made.receiver.documents.values()].filter(
-        (text) => text.includes('proxy_host') || text.includes('login'),
-      );
-      expect(ids).toHaveLength(600);
+      expect(ordinary(made.receiver)).toBe(600);
       expect(made.rig.ownEvents('event_refused')).toMatchObject([
         { count: 1, events: [{ row: id, reason: expect.stringContaining('breaks the connection') }] },
       ]);
@@ -92,7 +95,7 @@ describe('a receiver that refuses a size by breaking the connection', () => {
     made.rig.record(breaker);
     await made.rig.start();
     await made.rig.shipped();
-    expect(made.receiver.stored.size).toBe(5);
+    expect(ordinary(made.receiver)).toBe(5);
     expect(made.rig.ownEvents('event_refused').map(({ count }) => count)).toEqual([1, 1]);
   });
 
