@@ -2,7 +2,7 @@ import { describe, it } from 'vitest';
 import { withoutRsyslog } from '../sinks/syslog/rsyslog.js';
 import { fuzz } from './round.js';
 
-const SECONDS = Number(process.env.FUZZ_SECONDS ?? 60);
+const SECONDS = Number(process.env.FUZZ_SECONDS ?? 30);
 
 describe.skipIf(withoutRsyslog())('random rows, from the table to every output', () => {
   it(

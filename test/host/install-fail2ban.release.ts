@@ -1,0 +1,3 @@
+import { describeWithoutFail2ban } from './install-fail2ban-on.js';
+
+describeWithoutFail2ban('bookworm');

@@ -1,0 +1,3 @@
+import { describeInstall } from './install-on.js';
+
+describeInstall('trixie');
